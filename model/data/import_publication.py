@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from model.data.import_formats import BATCH, Imported
 from model.data.label_units import QUANTITIES, check_value
 from stores.connections import open_store
@@ -27,6 +25,7 @@ from stores.learning.snapshot_rows import (
     check_content,
     item_of_row,
     read_header,
+    reason_of,
 )
 from stores.records import BulkRecord, ReferenceRecord, SurfaceRecord
 
@@ -151,9 +150,12 @@ def _items(
     done = 0
     for batch in table.iter_batches(batch_size=_ROWS):
         try:
-            yield [item_of_row(row, columns) for row in batch.to_pylist()]
+            items = [item_of_row(row, columns) for row in batch.to_pylist()]
+            for target, value in (pair for item in items for pair in item["targets"].items()):
+                check_value(target, value, frozenset(QUANTITIES))
         except InputError as error:
             raise InputError(f"{folder / DATA_FILE}: {error}; download it again.") from None
+        yield items
         done += batch.num_rows
         count(done)
 
@@ -184,10 +186,7 @@ def _records(folder: Path, result: Imported) -> Iterator[tuple[str, list[dict[st
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return f"no field {error}" if isinstance(error, KeyError) else one_line(error)
+    return f"no field {error}" if isinstance(error, KeyError) else reason_of(error)
 
 
 def _checked(line: bytes) -> tuple[str, dict[str, Any]]:

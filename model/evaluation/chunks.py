@@ -2,7 +2,7 @@
 
 Many slabs get their graphs from compiled code (`model.graphs.compiled_graphs`), which like networks and trees
 holds no lock of the interpreter: threads take a chunk each from its slabs to its numbers. Without Numba, for
-bulk crystals and where graphs are kept in a cache, processes build the graphs.
+bulk crystals, with a potential and where graphs are kept in a cache, processes build the graphs.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def in_chunks(
     given = iter(items)
     first = list(islice(given, MANY))
     many = len(first) == MANY
-    compiled = many and cache is None and can_compile(settings)
+    compiled = many and cache is None and not settings.potential and can_compile(settings)
     compiled = compiled and not any(isinstance(slab_of(item), PlainBulk) for item in first)
     chunks = _chunks(chain(first, given))
 

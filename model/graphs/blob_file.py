@@ -97,11 +97,10 @@ class BlobFile:
         missing = "no such column" in str(error)
         if not damaged and not missing:
             LOG.warning(
-                "The %s cache %s cannot be used (%s); %ss are built again.",
+                "The %s cache %s cannot be used (%s); what it would hold is computed again.",
                 self.noun,
                 self.path,
                 error,
-                self.noun,
             )
             return False
         LOG.info("The %s cache %s is damaged (%s) and started again.", self.noun, self.path, error)

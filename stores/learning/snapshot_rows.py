@@ -7,11 +7,14 @@ JSON with all digits), so that an item made of its row has the same hash, and th
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
+from annotated_types import Len
+from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter, ValidationError
 
-from stores.errors import InputError
+from stores.errors import InputError, one_line
 from stores.learning.snapshots import Head, Snapshot, snapshot_id
 from stores.records import content_hash
 
@@ -62,6 +65,38 @@ ITEM_COLUMNS = (
     Column("fractional", "numbers", "Fractional coordinates, atom by atom (3 N)"),
 )
 """What an item is made of again."""
+
+_Vector = Annotated[list[FiniteFloat], Len(3, 3)]
+
+
+class _Atoms(BaseModel):
+    model_config = ConfigDict(strict=True)
+    species: Annotated[list[str], Len(1)]
+    lattice: Annotated[list[_Vector], Len(3, 3)]
+    fractional: list[_Vector]
+
+
+class _Mixture(BaseModel):
+    model_config = ConfigDict(strict=True)
+    fractions: Annotated[dict[str, FiniteFloat], Len(1)]
+    extras: dict[str, FiniteFloat | None]
+
+
+class _Item(BaseModel):
+    """The types of an item, so that no damaged one gets into a store; `row_of` writes no other."""
+
+    model_config = ConfigDict(strict=True)
+    record_id: str
+    kind: Literal["surfaces", "labels"]
+    method: str
+    formula: str
+    chemsys: str
+    compound: str | None
+    composition: dict[str, int]
+    targets: Annotated[dict[str, FiniteFloat], Len(1)]
+    same: list[Any] | None
+    classes: dict[str, list[str]] = {}
+
 
 _PLAIN = ("record_id", "kind", "method", "formula", "chemsys", "compound")
 
@@ -133,11 +168,23 @@ def item_of_row(row: Mapping[str, Any], columns: Mapping[tuple[str, str], str]) 
             **({"bulk": True} if what == "bulk" else {}),
             **({"classes": orjson.loads(row["classes"])} if row["classes"] is not None else {}),
         }
+        _Item.model_validate(item)
+        (_Mixture if what == "composition" else _Atoms).model_validate(slab)
+        if "species" in slab and len(slab["species"]) != len(slab["fractional"]):
+            raise ValueError("atoms without a place")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"the row of record {row.get('record_id')} is no entry of a snapshot ({error})"
+            f"the row of record {row.get('record_id')} is no entry of a snapshot ({reason_of(error)})"
         ) from None
     return {"id": content_hash(item), **item, "slab": slab}
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error on one line, of a validation the first one."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return one_line(error)
 
 
 def head_columns(heads: Iterable[Head], reserved: Iterable[str]) -> dict[tuple[str, str], str]:
@@ -164,10 +211,15 @@ def read_header(text: bytes, where: str) -> tuple[Snapshot, dict[tuple[str, str]
         header = orjson.loads(text)
         check_version(header["schema_version"], where)
         columns = {(target, method): str(name) for target, method, name in header.pop("columns")}
-        heads = tuple(Head(**head) for head in header.pop("heads"))
-        return Snapshot(**header, heads=heads, records=()), columns
+        snapshot = TypeAdapter(Snapshot).validate_python({**header, "records": ()})
+        datetime.fromisoformat(snapshot.created_at)
+        if snapshot.head_names().keys() != columns.keys():
+            raise ValueError("its columns are not those of its heads")
+        return snapshot, columns
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{where} has no header of a snapshot ({error}); download it again.") from None
+        raise InputError(
+            f"{where} has no header of a snapshot ({reason_of(error)}); download it again."
+        ) from None
 
 
 def check_content(snapshot: Snapshot, records: Sequence[tuple[str, str]], where: str) -> None:
@@ -179,3 +231,5 @@ def check_content(snapshot: Snapshot, records: Sequence[tuple[str, str]], where:
             f"{found}); "
             "download it again."
         )
+    if len(dict(records)) != len(records):
+        raise InputError(f"{where} holds a record twice; download it again.")

@@ -68,9 +68,10 @@ def test_a_table_has_its_numeric_column(trained, capsys):
     assert {"hardness_low", "glass", "glass_p_yes"} <= rows[0].keys()
 
 
-def test_headings_without_a_unit_take_one_line(trained, capsys):
+def test_the_unit_of_a_heading_stands_below_it(trained, capsys):
     _, out, _ = predicted(capsys, "Mg65Cu25Y10", "--model", trained / "model")
-    assert "hardness" in out.splitlines()[0] and out.splitlines()[1].startswith("─")
+    heading, unit, rule = out.splitlines()[:3]
+    assert "hardness" in heading and unit.split() == ["HV"] and rule.startswith("─")
 
 
 def test_a_formula_may_be_longer_than_the_name_of_a_file(trained, capsys):

@@ -8,6 +8,8 @@ import sys
 import urllib.error
 import urllib.request
 
+import pytest
+
 
 def serve(environment, cwd, *arguments):
     return subprocess.Popen(
@@ -16,10 +18,11 @@ def serve(environment, cwd, *arguments):
     )  # fmt: skip
 
 
-def test_it_prints_its_address_answers_and_ends_with_ctrl_c(environment, filled, tmp_path):
-    with serve(environment, tmp_path, "--store", filled, "--port", 0) as process:
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+def test_it_prints_its_address_answers_and_ends_with_ctrl_c(environment, filled, tmp_path, host):
+    with serve(environment, tmp_path, "--store", filled, "--port", 0, "--host", host) as process:
         address = process.stdout.readline().strip()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
+        assert re.fullmatch(rf"http://{re.escape(host)}:\d+/", address)
         with urllib.request.urlopen(f"{address}facets") as answer:
             assert b"MgAg" in answer.read()
         request = urllib.request.Request(f"{address}facets", headers={"host": "evil.example"})
@@ -33,7 +36,7 @@ def test_it_prints_its_address_answers_and_ends_with_ctrl_c(environment, filled,
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     assert errors.splitlines()[-1] == "mgsurf: ended"
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors and "no password" not in errors
 
 
 def test_a_taken_port_is_one_line_with_a_remedy(refused_here, filled):

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from stores.errors import InputError
-from workflows.execution.logs import Task, chosen, matches, most_telling
+from workflows.engines.protocol import TASK_FILE
+from workflows.execution.logs import Task, chosen, matches, most_telling, noted_tasks
 
 LABELS = [
     "MgAg bulk: relax",
@@ -59,3 +62,9 @@ def test_a_name_that_fits_nothing_is_answered_with_the_nearest():
         chosen("MgAq (110)", TASKS, "s")
     with pytest.raises(InputError, match="no calculation yet"):
         chosen("MgAg", [], "s")
+
+
+def test_labels_of_folders_are_printable(tmp_path):
+    (tmp_path / "aa").mkdir()
+    (tmp_path / "aa" / TASK_FILE).write_text(json.dumps({"id": "aa", "label": "MgAg \x1b[31m(110)\nMg"}))
+    assert [task.label for task in noted_tasks(tmp_path)] == ["MgAg ?[31m(110) Mg"]

@@ -156,9 +156,33 @@ def test_the_address_may_be_in_a_variable_and_is_hidden_everywhere(hook, monkeyp
     assert "Xq7z" not in masked(f"cannot reach {hook.address}, POST {SECRET}")
 
 
+@pytest.mark.parametrize("value", ["http://[half/Xq7z", "file:///tmp/Xq7z", "https:///Xq7z", "two words"])
+def test_a_variable_that_holds_no_address_is_one_line(value, monkeypatch, caplog):
+    monkeypatch.setenv("MY_HOOK", value)
+    with caplog.at_level(logging.WARNING), Notifier(Notify(webhook="$MY_HOOK"), "c") as notifier:
+        notifier.run_ended(Tally())
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "$MY_HOOK" in line and "https://hooks.slack.com" in line and value not in line
+
+
+def test_a_short_path_of_an_address_is_hidden_nowhere_else():
+    from stores.secrets import masked
+
+    with Notifier(Notify(webhook="http://127.0.0.1:1/mgsurf"), "c"):
+        assert masked("/data/mgsurf/s.sqlite") == "/data/mgsurf/s.sqlite"
+
+
+def test_names_that_are_no_text_are_sent(hook, tmp_path):
+    tally = Tally(problems=[("MgAg", "no such file: caf\udce9.cif")])
+    with Notifier(Notify(webhook=hook.address, command=keeping(tmp_path / "mail")), "c") as notifier:
+        notifier.run_ended(tally)
+    assert "caf?.cif" in (tmp_path / "mail").read_text() and "caf?.cif" in hook.texts[0]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("{webhook: 'http://[half/Xq7z'}", "https://hooks.slack.com"),
         ("{webhook: 'ftp://x/Xq7z'}", "https://hooks.slack.com"),
         ("{}", "a webhook, a command or both"),
         ("{command: mail}", "a list"),

@@ -7,7 +7,7 @@ import socket
 from rich.console import Console
 
 from workflows.execution.listener import RunListener
-from workflows.execution.running import read_running
+from workflows.execution.running import RunState, read_running
 from workflows.jobs.progress import Stage, announce
 
 
@@ -50,3 +50,11 @@ def test_a_file_that_was_being_written_is_removed(tmp_path):
     with RunListener(Console(), tmp_path):
         (tmp_path / "running.json").write_text('{"pid": ')
     assert not (tmp_path / "running.json").exists()
+
+
+def test_it_is_replaced_as_a_whole(tmp_path):
+    RunState(os.getpid(), socket.gethostname(), "a").write(tmp_path)
+    with (tmp_path / "running.json").open() as reader:
+        RunState(os.getpid(), socket.gethostname(), "b").write(tmp_path)
+        assert json.load(reader)["label"] == "a"
+    assert read_running(tmp_path).label == "b" and len(list(tmp_path.iterdir())) == 1

@@ -164,3 +164,18 @@ def test_several_cores_give_the_same_numbers(ensemble, monkeypatch, compiled):
             assert a.values == b.values
             assert (a.name, a.sigmas, a.warnings) == (b.name, b.sigmas, b.warnings)
         assert np.isfinite([one.distance for one in found]).all()
+
+
+def test_a_potential_keeps_its_processes(monkeypatch):
+    class StartedError(Exception):
+        pass
+
+    def started(*_, **__):
+        raise StartedError
+
+    monkeypatch.setattr(chunks, "MANY", 4)
+    monkeypatch.setattr(chunks, "ProcessPoolExecutor", started)
+    settings = replace(PRESETS["best"].graph, potential="sevennet-0")
+    asked = [PlainSlab.from_structure(one) for one in slabs("Ag", False)]
+    with pytest.raises(StartedError):
+        list(chunks.in_chunks(asked, lambda one: one, lambda *_: None, settings, 2, None))

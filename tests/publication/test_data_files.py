@@ -137,6 +137,26 @@ def test_optimade_lines_are_read_by_the_reference_server(published, kind):
         assert [e["_mgsurf_miller_index"] for e in found] == planes
 
 
+def test_optimade_lines_are_those_of_the_server(stored, published):
+    from workflows.web.optimade.entries import PROPERTIES, SLAB, attributes, site_attributes
+
+    lines = [json.loads(line) for line in (published["surfaces"] / "optimade.jsonl").open()][2:]
+    other = {"last_modified", "_mgsurf_source", "_mgsurf_geometry", "cartesian_site_positions"}
+    with open_store(stored["surfaces"].uri) as store:
+        for line in lines:
+            (document,) = store.query({"id": line["id"]})
+            served = attributes(SLAB, document) | site_attributes(SLAB, document)
+            found = line["attributes"]
+            same = (found.keys() & served.keys()) - other
+            assert same > {"lattice_vectors", "species", "chemical_formula_descriptive", "elements_ratios"}
+            assert len(same & {one.key for one in PROPERTIES}) >= 18
+            if line["id"] == "half":  # a rejected value is no part of the data set
+                same = {name for name in same if "surface_energy" not in name and "potential" not in name}
+            assert {name: found[name] for name in same} == {name: served[name] for name in same}
+            cut = served["_mgsurf_as_cut_positions"] or served["cartesian_site_positions"]
+            assert found["cartesian_site_positions"] == cut
+
+
 def test_compositions_have_no_files_of_structures(published):
     names = {path.name for path in published["compositions"].iterdir()}
     assert {"data.parquet", "data.csv", "croissant.json"} <= names
@@ -165,6 +185,21 @@ def test_equal_snapshots_give_equal_bytes_though_the_store_has_grown(stored, pub
         store.add([record.model_copy(update=new)])
     grown.publish(tmp_path / "later")
     assert tree(tmp_path / "again") == tree(published["surfaces"]) == tree(tmp_path / "later")
+
+
+def test_no_text_of_a_csv_file_is_a_formula(stored, tmp_path):
+    path, name = tmp_path / "a.sqlite", '=HYPERLINK("https://example.org")'
+    shutil.copy(stored["labels"].path, path)
+    one = type(stored["labels"])(path, stored["labels"].snapshot)
+    with open_store(one.uri) as store:
+        label = next(store.query({}, collection="labels", sort={"id": 1}))
+        store.collection("labels").upsert([label | {"source_id": name}])
+        exclude(store, {label["id"]: {"work_function": "-1 eV is no work function"}})
+    one.publish(tmp_path / "out")
+    assert rows(tmp_path / "out" / "data.csv")[0]["source_id"] == f"'{name}"
+    assert rows(tmp_path / "out" / "known_faults.csv")[0]["reason"].startswith("'-1")
+    table = duckdb.sql(f"select source_id from '{tmp_path / 'out' / 'data.parquet'}' order by record_id")
+    assert table.fetchall()[0] == (name,)
 
 
 def test_what_was_left_out_is_listed_with_the_reason(published):

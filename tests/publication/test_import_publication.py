@@ -125,6 +125,63 @@ def test_a_line_that_is_no_record_is_reported_and_the_others_are_read(copy, line
         assert store.count() == len([one for one in good.splitlines() if b'"collection":"surfaces"' in one])
 
 
+def nan(rows, header):
+    rows[0]["work_function"] = float("nan")
+
+
+def impossible(rows, header):
+    rows[0]["work_function"] = 99.0
+
+
+def one_atom_more(rows, header):
+    rows[0]["species"].append("Mg")
+
+
+def no_counts(rows, header):
+    rows[0]["composition"] = "5"
+
+
+def twice(rows, header):
+    rows.append(rows[0])
+
+
+def no_time(rows, header):
+    header["created_at"] = "../../x"
+
+
+def column_missing(rows, header):
+    header["columns"].pop()
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (nan, "finite"),
+        (impossible, "99 eV"),
+        (one_atom_more, "atoms"),
+        (no_counts, "composition"),
+        (twice, "twice"),
+        (no_time, "no header"),
+        (column_missing, "columns"),
+    ],
+)
+def test_what_no_snapshot_holds_is_refused_though_the_hash_fits(copy, change, word, tmp_path, monkeypatch):
+    table = pq.read_table(copy / "data.parquet")
+    rows, header = table.to_pylist(), json.loads(table.schema.metadata[b"mgsurf_snapshot"])
+    change(rows, header)
+    header["n_records"] = len(rows)
+    table = type(table).from_pylist(rows, table.schema)
+    pq.write_table(
+        table.replace_schema_metadata({b"mgsurf_snapshot": json.dumps(header)}), copy / "data.parquet"
+    )
+    stated_again(copy, "data.parquet")
+    monkeypatch.setattr("stores.learning.snapshot_rows.snapshot_id", lambda *content: header["id"])
+    with pytest.raises(InputError, match=word) as error:
+        import_slabs(str(copy), f"sqlite:///{tmp_path / 'b.sqlite'}")
+    assert "\n" not in str(error.value) and "pydantic" not in str(error.value)
+    assert not (tmp_path / "b.sqlite").exists()
+
+
 def test_a_data_set_of_a_newer_mgsurf_is_refused(copy, tmp_path):
     table = pq.read_table(copy / "data.parquet")
     header = json.loads(table.schema.metadata[b"mgsurf_snapshot"]) | {"schema_version": 99}

@@ -13,7 +13,9 @@ from stores.errors import InputError
 from stores.learning.model_card import ModelFacts
 from stores.learning.registry import ModelRegistry
 from stores.paths import user_and_host
+from workflows.publication.markdown import table
 from workflows.publication.model import registered_model
+from workflows.publication.private import public_text
 from workflows.publication.terms import Creator, Terms
 
 KINDS = ("surfaces", "labels", "compositions")
@@ -42,6 +44,9 @@ def test_ro_crate_names_every_file_its_people_and_its_licence(stored, published,
     assert {one.id for one in crate.data_entities} == there - {"SHA256SUMS", "ro-crate-metadata.json"}
     assert crate.root_dataset["license"].id == "https://creativecommons.org/licenses/by/4.0/"
     assert [one["name"] for one in crate.root_dataset["author"]] == ["Ada Lovelace", "Madonna"]
+    graph = json.loads((published[kind] / "ro-crate-metadata.json").read_text())["@graph"]
+    assert len({one["@id"] for one in graph}) == len(graph)
+    assert all(" " not in one["@id"] for one in graph)
     assert {one["value"] for one in crate.root_dataset["additionalProperty"]} >= {stored[kind].snapshot}
 
 
@@ -116,6 +121,9 @@ def _card_of_another(model):
         ({"creators": ["<0000-0002-1825-0097>"]}, "--creator"),
         ({"licence": ""}, "--license"),
         ({"licence": "free for all"}, "SPDX"),
+        ({"licence": "CC-BY-4.0 OR MIT"}, "SPDX"),
+        ({"licence": "LicenseRef-mine"}, "SPDX"),
+        ({"creators": [", Ada"]}, "--creator"),
         ({"doi": "zenodo.1234"}, "--doi"),
         ({"version": "first"}, "--data-version"),
         ({"title": "a\nb"}, "--title"),
@@ -131,3 +139,22 @@ def test_wrong_terms_are_refused_by_the_name_of_their_option(changes, word):
 def test_people_may_have_a_name_of_one_word_or_the_family_name_first():
     assert Creator.parse("Lovelace, Ada <https://orcid.org/0000-0002-1694-233X>").names == ("Ada", "Lovelace")
     assert Creator.parse("Madonna").names == ("", "Madonna")
+
+
+@pytest.mark.parametrize(
+    ("text", "public"),
+    [
+        ("see /scratch/somebody/runs/OUTCAR", "see OUTCAR"),
+        ("node17:/scratch/somebody/runs/OUTCAR", "node17:OUTCAR"),
+        ("file:///scratch/somebody/OUTCAR", "OUTCAR"),
+        (json.dumps("stopped\n/scratch/somebody/OUTCAR"), json.dumps("stopped\nOUTCAR")),
+        ("https://example.org/a/b/c, eV/A^2, 1/2/3", "https://example.org/a/b/c, eV/A^2, 1/2/3"),
+    ],
+)
+def test_folders_are_cut_off_and_addresses_are_not(text, public):
+    assert public_text(text) == public
+
+
+def test_cells_of_a_table_are_text():
+    line = table(("a", "b"), [("x\\|y", "<b>\n[z](w)")]).splitlines()[2]
+    assert line == r"| x\\\|y | &lt;b> \[z](w) |"

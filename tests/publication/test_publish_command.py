@@ -53,6 +53,7 @@ def test_what_cannot_be_published_is_refused_in_one_line(stored, mgsurf, tmp_pat
         ("publish", "nothing", "out", *CITED, *store): "is not there",
         ("publish", stored["surfaces"].snapshot, "file", *CITED, *store): "is no folder",
         ("publish", stored["surfaces"].snapshot, "a/b", *CITED, *store): "make it first",
+        ("publish", stored["surfaces"].snapshot, ".", *CITED, *store): "current folder",
     }
     for arguments, words in cases.items():
         done = mgsurf(*arguments)

@@ -126,6 +126,7 @@ def test_a_fault_of_our_own_is_a_page_without_a_traceback(client_of, filled, mon
     assert answer.status_code == 500
     assert "left is not right" in answer.text
     assert "Traceback" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
 def test_pages_load_neither_torch_nor_pymatgen_before_they_are_needed(filled):

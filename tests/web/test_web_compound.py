@@ -70,9 +70,24 @@ def test_what_cannot_be_shown_is_one_line(client, query, status, words):
 
 
 def test_an_unknown_compound_is_named(client):
-    answer = client.get("/compounds/MgCu2")
-    assert answer.status_code == 404
-    assert "nothing of MgCu2" in answer.text
+    for formula in ("MgCu2", f"Mg{'9' * 400}"):
+        answer = client.get(f"/compounds/{formula}")
+        assert answer.status_code == 404
+        assert f"nothing of {formula[:80]}" in answer.text
+
+
+def test_a_chemical_potential_without_window_is_an_error_also_without_the_crystal(client):
+    answer = client.get("/compounds/Mg.json?dmu=-0.1")
+    assert answer.status_code == 400
+    assert "no window" in answer.json()["error"]
+
+
+def test_the_slider_keeps_crystal_and_method(client, records):
+    record = records.quickstart_surfaces()[0]
+    query = f"bulk={record.bulk_id}&method={record.method_fingerprint}"
+    text = client.get(f"/compounds/MgAg?{query}").text
+    for name in ("bulk", "method"):
+        assert f'<input type="hidden" name="{name}"' in text
 
 
 def test_the_order_of_elements_does_not_matter(client):

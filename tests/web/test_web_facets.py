@@ -25,6 +25,7 @@ def query(capsys, *arguments):
             '?filter={"n_atoms":{"$lt":6}}&formula=Mg',
             ["--filter", '{"n_atoms":{"$lt":6}}', "--formula", "Mg"],
         ),
+        ('?filter={"formula":{"$regex":"^MgA"}}', ["--filter", '{"formula":{"$regex":"^MgA"}}']),
         ("?sort=work_function", ["--sort", "work_function"]),
     ],
 )
@@ -53,6 +54,8 @@ def test_the_table_shows_the_stored_numbers(client):
         ("?min_work_function=nan", "no finite number"),
         ("?filter={", "not valid JSON"),
         ('?filter={"$where":"1"}', "$where"),
+        ('?filter={"$or":[{"campaign":{"$not":{"$regex":"^(.|.)z"}}}]}', "mgsurf query"),
+        ('?filter={"campaign":{"$regex":"(x%2B)%2By"}}', "mgsurf query"),
         ("?verdict=fine", "not known"),
         ("?page=0", "whole number"),
         ("?page=99999999999999999999", "whole number"),

@@ -65,6 +65,22 @@ def test_parity_compares_accepted_values_with_what_was_predicted_before(pages):
     assert pages.get("/models.json?model=v1").json()["parity"] == {}
 
 
+def test_a_facet_states_whether_the_model_may_have_learned_from_it(pages, client_of, learned, tmp_path):
+    (point, *_) = pages.get("/models.json").json()["parity"]["surface_energy"]
+    address = f"/facets/{point['id']}"
+    assert pages.get(f"{address}.json").json()["prediction"]["later"] is False
+    assert "may have learned" in pages.get(address).text
+    path = tmp_path / "s.sqlite"
+    path.write_bytes(learned.read_bytes())
+    with open_store(f"sqlite:///{path}") as store:
+        surfaces = store.collection("surfaces")
+        (surface,) = surfaces.query({"id": point["id"]})
+        surfaces.upsert({**surface, "created_at": "2199-01-01T00:00:00Z"})
+    client = client_of(path)
+    assert client.get(f"{address}.json").json()["prediction"]["later"] is True
+    assert "may have learned" not in client.get(address).text
+
+
 def test_the_queue_states_reasons_and_what_was_computed_meanwhile(pages):
     queue = pages.get("/models.json").json()["queue"]
     assert (queue["candidates"], queue["predicted"]) == (6, 6)

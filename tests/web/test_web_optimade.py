@@ -276,6 +276,8 @@ def test_only_the_fields_asked_for_are_sent(ask: Get) -> None:
         ({"filter": 'elements:elements_ratios HAS "Mg":>0.3'}, 501, "Correlated"),
         ({"filter": "nsites>nelements"}, 501, "two properties"),
         ({"filter": "dimension_types LENGTH > 2"}, 501, "LENGTH"),
+        ({"filter": "structures.id LENGTH 1"}, 501, "LENGTH"),
+        ({"filter": "1=1"}, 501, "two values"),
         ({"filter": 'NOT elements HAS ONLY "Mg"'}, 501, "HAS ONLY"),
         ({"filter": 'last_modified>"yesterday"'}, 400, "2026-01-31T12:00:00Z"),
         ({"filter": "nsites=1e400"}, 400, "too large"),
@@ -288,6 +290,7 @@ def test_only_the_fields_asked_for_are_sent(ask: Get) -> None:
         ({"response_format": "xml"}, 400, "json"),
         ({"page_limit": 501}, 403, "500"),
         ({"page_limit": -1}, 400, "page_limit"),
+        ({"page_limit": 0}, 400, "page_limit"),
         ({"page_offset": 10_001}, 400, "links.next"),
         ({"sort": "_mgsurf_formula", "page_above": "x"}, 400, "links.next"),
         ({"include": "calculations"}, 400, "calculations"),
@@ -297,7 +300,10 @@ def test_only_the_fields_asked_for_are_sent(ask: Get) -> None:
 def test_wrong_requests_say_what_is_wrong(
     ask: Get, parameters: dict[str, Any], status: int, words: str
 ) -> None:
-    (error,) = ask("structures", status, **parameters)["errors"]
+    answer = ask("structures", status, **parameters)
+    (error,) = answer["errors"]
+    assert answer["meta"]["query"]["representation"].startswith("/structures?")
+    assert answer["meta"]["time_stamp"].endswith("Z")
     assert error["status"] == str(status)
     assert words in error["detail"]
     assert "Traceback" not in error["detail"] and "\n" not in error["detail"]

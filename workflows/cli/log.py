@@ -93,9 +93,11 @@ def _here(name: str, campaign: Path | None, store: str | None) -> list[Task]:
     from workflows.report.surface_filter import parse_formula
 
     uri, work_dir = _places(campaign, store)
-    formula = None
-    with suppress(MgsurfError, IndexError):
+    system = None
+    with suppress(InputError):
         formula = parse_formula(re.split(r"[\s(:]", name.strip())[0])
+        # calculations of slabs have the slab's own formula, which need not be the compound's
+        system = "-".join(sorted(set(re.findall("[A-Z][a-z]?", formula))))
     try:
         opened = existing_store(uri)
     except MgsurfError:
@@ -103,9 +105,9 @@ def _here(name: str, campaign: Path | None, store: str | None) -> list[Task]:
             raise
         return chosen(name, tasks_here(None, work_dir), str(work_dir))
     with opened:
-        if formula is not None:
+        if system is not None:
             with suppress(InputError):  # then all names are looked at for the nearest ones
-                return chosen(name, tasks_here(opened, work_dir, {"formula": formula}), "")
+                return chosen(name, tasks_here(opened, work_dir, {"chemsys": system}), "")
         return chosen(name, tasks_here(opened, work_dir), masked(resolve_store_uri(uri)))
 
 
@@ -165,7 +167,8 @@ def _print_log(
     task: Task, directory: Path, lines: int, file: str | None, ended: Callable[[], bool] | None
 ) -> int:
     """Print the end of a log and what custodian corrected, then what is added until `ended`."""
-    from workflows.execution.log_files import corrections, errors_in, follow, log_of, tail
+    from stores.input_files import is_compressed
+    from workflows.execution.log_files import all_lines, corrections, errors_in, follow, log_of, tail
 
     if ended is not None and not ended():
         _wait_for(directory, file, ended)
@@ -173,14 +176,19 @@ def _print_log(
     print_note(str(path))
     for line in corrections(directory) if file is None else ():
         print(line)
-    shown, position = tail(path, lines, whole=ended is not None)
-    for line in shown:
-        print(line)
+    position = 0
+    if lines:
+        shown, position = tail(path, lines, whole=ended is not None)
+        print(*shown, sep="\n", end="\n" if shown else "")
+    elif ended is None or is_compressed(path):
+        position = path.stat().st_size
+        for line in all_lines(path):
+            print(line)
     if file is None and task.status == "failed":
         for extra in errors_in(directory):
             if extra != path:
                 print_note(str(extra))
-                print(*tail(extra, lines)[0], sep="\n")
+                print(*(tail(extra, lines)[0] if lines else all_lines(extra)), sep="\n")
     if ended is None:
         return 0
     sys.stdout.flush()
@@ -201,7 +209,7 @@ def _wait_for(directory: Path, file: str | None, ended: Callable[[], bool]) -> N
         try:
             log_of(directory, file)
             return
-        except InputError:
+        except (InputError, OSError):  # files are moved away while they are listed
             if not directory.is_dir():
                 raise
             time.sleep(POLL)

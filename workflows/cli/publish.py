@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stores.errors import pluralize
+from workflows.cli.completion import models_and_folders, snapshot_ids
 from workflows.cli.console import print_facts, print_note
 from workflows.cli.options import JsonOption, QuietOption, StoreOption
 from workflows.cli.typer_app import LOOP, app
@@ -60,13 +61,21 @@ class CitationOptions:
 def publish(
     name: Annotated[
         str,
-        typer.Argument(metavar="SNAPSHOT", help="A snapshot, or the beginning of its id that fits it alone."),
+        typer.Argument(
+            metavar="SNAPSHOT",
+            autocompletion=snapshot_ids,
+            help="A snapshot, or the beginning of its id that fits it alone.",
+        ),
     ],
     directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="New folder of the data set.")],
     cited: CitationOptions,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Publish this model too: champion, latest, v3 or a folder."),
+        typer.Option(
+            metavar="NAME",
+            autocompletion=models_and_folders,
+            help="Publish this model too: champion, latest, v3 or a folder.",
+        ),
     ] = None,
     audit: Annotated[
         bool, typer.Option("--audit", help="Audit the labels, and list the findings in the datasheet.")

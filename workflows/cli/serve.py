@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from ipaddress import ip_address
 from typing import Annotated
 
 import typer
@@ -56,11 +57,12 @@ def serve(
 
     listening = _listen(host, port)
     with listening:
-        chosen = listening.getsockname()[1]
+        address, chosen = listening.getsockname()[:2]
+        local = ip_address(address.partition("%")[0]).is_loopback
         shown = f"[{host}]" if ":" in host else host
-        if host not in LOOPBACK:
+        if not local:
             print_note(f"the pages have no password: whoever reaches {host}:{chosen} reads the whole store")
-        hosts = {*LOOPBACK, host} if host in LOOPBACK else set()
+        hosts = {*LOOPBACK, host, address} if local else set()
         print(f"http://{shown}:{chosen}/", flush=True)
         print_note(f"serves {uri}; Ctrl-C ends it")
         settings = uvicorn.Config(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, MgsurfError
@@ -22,6 +24,7 @@ ERRORS = ("traceback.txt", "error-*.txt", "worker.err", "std_err.txt*", "queue.e
 
 POLL = 0.5  # s between two looks at a file that is followed
 LONGEST_LINE = 2000
+CHUNK = 1 << 20  # bytes of a file that are read at once
 
 
 def log_of(directory: Path, name: str | None = None) -> Path:
@@ -56,7 +59,7 @@ def log_of(directory: Path, name: str | None = None) -> Path:
         return max(found, key=lambda path: path.stat().st_mtime)
     there = ", ".join(str(path.relative_to(directory)) for path in files)
     raise InputError(
-        f"{directory}: no log yet{f'; --file shows one of {there}' if there else ', the folder is empty'}"
+        f"{directory}: no log{f'; --file shows one of {there}' if there else ', the folder is empty'}"
     )
 
 
@@ -74,25 +77,44 @@ def errors_in(directory: Path) -> list[Path]:
 
 
 def tail(path: Path, lines: int, *, whole: bool = False) -> tuple[list[str], int]:
-    """Return the last lines of a file, compressed or not, printable and without secrets; all for 0.
+    """Return the last lines of a file, compressed or not, printable and without secrets.
 
     With `whole` a last line without its end is left out. The number is the position after the lines (bytes),
-    from which `follow` goes on.
+    from which `follow` continues.
     """
     try:
+        size = path.stat().st_size
+        if not size:
+            return [], 0
         packed = is_compressed(path)
+        position = 0 if packed else max(0, size - lines * LONGEST_LINE)
         with open_input(path) as stream:
-            end = path.stat().st_size
-            start = max(0, end - lines * LONGEST_LINE) if lines and not packed else 0
-            if start:
-                stream.seek(start)
-            content = stream.read() if packed else stream.read(end - start)
+            if position:
+                stream.seek(position)
+            kept: deque[bytes] = deque(maxlen=lines)
+            for line in iter(partial(stream.readline, CHUNK), b""):
+                kept.append(line)
+                position += len(line)
     except DAMAGED as error:
         raise InputError(f"{path}: cannot be read: {error}; --file shows another file") from None
-    if whole and not packed:
-        content = content[: content.rfind(b"\n") + 1]
-    shown = content.splitlines(keepends=True)[-lines:]
-    return clean(b"".join(shown).decode("utf-8", "replace")), start + len(content)
+    if whole and kept and not packed and not kept[-1].endswith(b"\n"):
+        position -= len(kept.pop())
+    return clean(b"".join(kept).decode("utf-8", "replace")), size if packed else position
+
+
+def all_lines(path: Path) -> Iterator[str]:
+    """Yield all lines of a file as `tail` returns its last; a file of any size is never held as a whole."""
+    try:
+        if not path.stat().st_size:
+            return
+        with open_input(path) as stream:
+            rest = b""
+            while added := stream.read(CHUNK):
+                whole, newline, rest = (rest + added).rpartition(b"\n")
+                yield from clean((whole + newline).decode("utf-8", "replace"))
+            yield from clean(rest.decode("utf-8", "replace"))
+    except DAMAGED as error:
+        raise InputError(f"{path}: cannot be read: {error}; --file shows another file") from None
 
 
 def clean(text: str) -> list[str]:
@@ -142,33 +164,35 @@ def follow(path: Path, position: int, latest: Callable[[], Path], ended: Callabl
     ended
         Whether the calculation has ended; what was written until then is still yielded.
     """
-    rest = ""
+    rest = b""
     while True:
         over = ended()  # asked first, so that nothing written before it is lost
         try:
             size = path.stat().st_size
             if size < position:
                 yield f"-- {path.name} begins again --"
-                position, rest = 0, ""
+                position, rest = 0, b""
             with path.open("rb") as file:
                 file.seek(position)
-                added = file.read(1 << 24)
+                added = file.read(CHUNK)
         except OSError:
             added = b""  # moved away by a later attempt
         position += len(added)
-        whole, newline, rest = (rest + added.decode("utf-8", "replace")).rpartition("\n")
-        yield from clean(whole + newline)
-        if len(added) == 1 << 24:
+        # a letter of several bytes may be written in two pieces: lines are decoded as a whole
+        whole, newline, rest = (rest + added).rpartition(b"\n")
+        yield from clean((whole + newline).decode("utf-8", "replace"))
+        if len(added) == CHUNK:
             continue
         if over:
-            yield from clean(rest)
+            yield from clean(rest.decode("utf-8", "replace"))
             return
         try:
             newest = latest()
-        except MgsurfError:
-            newest = path
-        if newest != path and not is_compressed(newest):
-            yield from clean(rest)
+            moved = newest != path and not is_compressed(newest)
+        except (MgsurfError, OSError):  # files are moved away while they are listed
+            moved = False
+        if moved:
+            yield from clean(rest.decode("utf-8", "replace"))
             yield f"-- {newest.name} --"
-            path, position, rest = newest, 0, ""
+            path, position, rest = newest, 0, b""
         time.sleep(POLL)

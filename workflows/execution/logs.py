@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError
+from stores.errors import InputError, one_line
 from stores.input_files import read_json
 from workflows.engines.protocol import TASK_FILE
 from workflows.execution.running import read_running
@@ -105,7 +105,7 @@ def tasks_here(
     """Yield the calculations of a store that meet a filter, and those of a working directory here."""
     running = read_running(work_dir)
     if running is not None:
-        yield Task(running.label, RUNNING, running.directory, id=Path(running.directory).name)
+        yield Task(one_line(running.label), RUNNING, running.directory, id=Path(running.directory).name)
     known = {Path(running.directory).name} if running else set()
     if store is not None:
         fields = ["id", "label", "created_at", "output.status", "output.reason", "output.directory"]
@@ -115,11 +115,11 @@ def tasks_here(
             known.add(found["id"])
             output = found["output"]
             yield Task(
-                found["label"],
+                one_line(found["label"]),
                 output["status"],
                 output.get("directory") or "",
                 found["created_at"],
-                output.get("reason") or "",
+                one_line(output.get("reason") or ""),
                 id=found["id"],
             )
     yield from (task for task in noted_tasks(work_dir) if task.id not in known)
@@ -135,7 +135,7 @@ def noted_tasks(work_dir: Path) -> Iterator[Task]:
     for changed, folder in heapq.nlargest(NEWEST, folders):
         try:
             task = read_json(Path(folder) / TASK_FILE)
-            label, number = str(task["label"]), str(task["id"])
+            label, number = one_line(task["label"]), str(task["id"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
         moment = datetime.fromtimestamp(changed, UTC).isoformat(timespec="seconds")
@@ -155,7 +155,7 @@ def tasks_on_queue(project: RemoteProject, campaign: str | None) -> Iterator[Tas
     for job in jobs_of(project, project.need_flows(campaign), more=["run_dir", "updated_on"]):
         status = meaning.get(job["state"], "waiting")
         task = Task(
-            job["job"]["name"],
+            one_line(job["job"]["name"]),
             status,
             job.get("run_dir") or "",
             str(job.get("updated_on") or ""),

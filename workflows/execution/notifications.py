@@ -33,6 +33,9 @@ TIMEOUT = 10.0
 LONGEST = 3000
 """Characters of a text: Slack cuts longer ones."""
 
+LEAST_PATH = 16
+"""Length from which the path of an address is a secret by itself: a shorter one may be any folder's name."""
+
 SHOWN = 5
 
 logger = logging.getLogger(__name__)
@@ -54,9 +57,11 @@ class Notifier(logging.Handler):
         self._settings, self._campaign = settings, campaign
         self._problems: set[tuple[str, str]] = set()
         address = settings.address() if settings else None
-        for secret in (address, urlsplit(address).path if address else None):
-            remember(secret)  # whoever knows the address can post
-        remember_address(address or "")
+        if address:
+            remember(address)  # whoever knows it can post
+            if len(path := urlsplit(address).path) >= LEAST_PATH:
+                remember(path)
+            remember_address(address)
 
     def __enter__(self) -> Self:
         """Listen to announcements."""
@@ -117,13 +122,15 @@ class Notifier(logging.Handler):
         if self._settings is None:
             return
         message = masked(f"mgsurf, {self._campaign}: {text}")[:LONGEST]
+        message = message.encode(errors="replace").decode()  # names of files may hold half a letter
         if self._settings.webhook is not None:
             address = self._settings.address()
             if address:
                 _try("webhook", lambda: post(address, message))
             else:
                 logger.warning(
-                    "notify.webhook: the variable %s is not set; set it, nothing was sent",
+                    "notify.webhook: nothing was sent, the variable %s holds no address such as "
+                    "https://hooks.slack.com/...; set it",
                     self._settings.webhook,
                 )
         if (command := self._settings.command) is not None:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 from stores.errors import duration
+from stores.files import write_file
 from stores.input_files import read_json
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class RunState:
     def write(self, work_dir: Path) -> None:
         """Write it into the folder of the run; a full disk is reported elsewhere."""
         with suppress(OSError):
-            (work_dir / FILE).write_text(json.dumps(asdict(self)))
+            write_file(work_dir / FILE, json.dumps(asdict(self)), durable=False)
 
 
 def read_running(work_dir: Path) -> RunState | None:

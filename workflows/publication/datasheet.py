@@ -18,7 +18,7 @@ from workflows.publication.contents import CHANGED, REMOVED
 from workflows.publication.croissant import citation_line
 from workflows.publication.left_out import FILE as LEFT_OUT
 from workflows.publication.manifest import FAULTS, WORDS
-from workflows.publication.markdown import number, table, word
+from workflows.publication.markdown import number, plain, table, word
 from workflows.publication.model import trained_on
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def datasheet(facts: Facts, present: Sequence[str]) -> str:
         "Distribution": _distribution(facts, present),
         "Maintenance": _maintenance(facts),
     }
-    head = f"# {facts.title}\n\n{facts.description}\n\n"
+    head = f"# {plain(facts.title)}\n\n{facts.description}\n\n"
     return (
         head + "".join(f"## {name}\n\n{text.strip()}\n\n" for name, text in sections.items()).rstrip() + "\n"
     )
@@ -320,7 +320,8 @@ def _distribution(facts: Facts, present: Sequence[str]) -> str:
     text += f"DOI: [{terms.doi}]({terms.url}). " if terms.doi else "No DOI yet. "
     if facts.contents.summary.sources:
         text += "The terms of the sources that were imported hold as well. "
-    text += f"\n\nCite as: {citation_line(terms, facts.title, facts.contents.snapshot.created_at)}\n\n"
+    cited = citation_line(terms, facts.title, facts.contents.snapshot.created_at)
+    text += f"\n\nCite as: {plain(cited)}\n\n"
     names = [*present, "datasheet.md", "ro-crate-metadata.json"]
     rows = [(f"`{name}`", WORDS[name][1]) for name in WORDS if name in names]
     text += table(

@@ -6,8 +6,10 @@ equal entries give equal bytes with the same versions of pyarrow and zlib.
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
+import re
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,7 @@ OPTIMADE_FILE = "optimade.jsonl"
 CGCNN_FOLDER = "cgcnn"
 
 _ROW_GROUP = 8192
+_FORMULA, _QUOTED = r"^([=+\-@\t\r])", r"'\1"  # a text that a spreadsheet would compute, and its text in CSV
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
 
 
@@ -210,9 +213,20 @@ def record_line(kind: str, document: Mapping[str, Any]) -> bytes:
     return public_bytes(orjson.dumps({"collection": kind, "record": plain}, option=_SORTED))
 
 
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            texts = {name: re.sub(_FORMULA, _QUOTED, v) for name, v in row.items() if isinstance(v, str)}
+            writer.writerow({**row, **texts})
+
+
 def write_csv(folder: Path, names: Sequence[str]) -> None:
     """Write the columns of the Parquet file with these names as CSV, floats with all their digits."""
     import pyarrow as pa
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
     import pyarrow.csv as pacsv  # type: ignore[import-untyped]
     import pyarrow.parquet as pq
 
@@ -220,4 +234,11 @@ def write_csv(folder: Path, names: Sequence[str]) -> None:
         schema = pa.schema([table.schema_arrow.field(name) for name in names])
         with pacsv.CSVWriter(folder / CSV_FILE, schema) as writer:
             for number in range(table.num_row_groups):
-                writer.write_table(table.read_row_group(number, list(names)).select(list(names)).cast(schema))
+                group = table.read_row_group(number, list(names))
+                columns = [
+                    pc.replace_substring_regex(group[f.name], _FORMULA, _QUOTED)
+                    if f.type == pa.string()
+                    else group[f.name]
+                    for f in schema
+                ]
+                writer.write_table(pa.table(columns, schema=schema))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from stores.labelled import OWN_TARGETS, WITHOUT_MG
 from stores.method_names import meeting_names
+from workflows.publication.files import write_rows
 from workflows.publication.private import public_text
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ def write_left_out(
     `incomplete` has the targets of those records of the snapshot that lack one of their method's.
     """
     counts: Counter[tuple[str, str]] = Counter()
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
+
+    def counted() -> Iterator[dict[str, Any]]:
         for row in _rows(store, snapshot, incomplete):
             counts[row["target"], row["verdict"]] += 1
-            writer.writerow({**row, "reason": public_text(row["reason"])})
+            yield {**row, "reason": public_text(row["reason"])}
+
+    write_rows(path, COLUMNS, counted())
     return counts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table with a blank line behind it; empty without rows."""
-    lines = [" | ".join(_cell(value) for value in row) for row in rows]
+    lines = [" | ".join(plain(value).replace("|", "\\|") for value in row) for row in rows]
     if not lines:
         return ""
     return (
@@ -19,8 +20,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     )
 
 
-def _cell(value: object) -> str:
-    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+def plain(value: object) -> str:
+    """Return a text on one line, without tags and links; code in backticks is left as it is."""
+    text = " ".join(str(value).split())
+    return text if re.fullmatch("`[^`]*`", text) else re.sub(r"([\\\[])", r"\\\1", text).replace("<", "&lt;")
 
 
 def number(value: float) -> str:

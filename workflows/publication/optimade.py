@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stores.learning.snapshot_rows import Column
+from workflows.web.optimade.entries import PREFIX, formula_attributes, mg_first, sites, system_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 API_VERSION = "1.2.0"
-PREFIX = "_mgsurf_"
-
 _LEFT_OUT = {
     "record_id", "composition", "species", "lattice", "fractional", "fractions", "extras", "chemsys", "h",
     "k", "l", "n_atoms", "classes", "work_function_bottom", "work_function_top", "chemical_potential_min",
@@ -56,9 +52,8 @@ _STANDARD = {
     "elements": ("list", "Elements in alphabetical order", "inapplicable"),
     "nelements": ("integer", "Number of elements", "dimensionless"),
     "elements_ratios": ("list", "Share of the atoms by element, in the order of elements", "dimensionless"),
-    "chemical_formula_descriptive": ("string", "Formula of the compound, Mg first", "inapplicable"),
+    "chemical_formula_descriptive": ("string", "Formula of the atoms in the cell, Mg first", "inapplicable"),
     "chemical_formula_reduced": ("string", "Reduced formula of the atoms in the cell", "inapplicable"),
-    "chemical_formula_hill": ("string", "Formula of the atoms in the cell in Hill's order", "inapplicable"),
     "chemical_formula_anonymous": ("string", "Reduced formula with letters for elements", "inapplicable"),
     "dimension_types": ("list", "Whether the structure repeats along each lattice vector", "dimensionless"),
     "nperiodic_dimensions": ("integer", "Number of directions in which it repeats", "dimensionless"),
@@ -81,7 +76,7 @@ _EXPRESSIONS = {
 
 def property_name(column: str) -> str:
     """Return the name of the property of a column."""
-    return PREFIX + re.sub(r"[^a-z0-9_]", "_", _NAMES.get(column, column).lower())
+    return f"_{PREFIX}_" + re.sub(r"[^a-z0-9_]", "_", _NAMES.get(column, column).lower())
 
 
 _RICH = property_name("reference_element")
@@ -151,68 +146,6 @@ def own_definition(column: Column, url: str) -> dict[str, Any]:
     return found
 
 
-def attributes(
-    species: Sequence[str],
-    lattice: Sequence[Sequence[float]],
-    fractional: Sequence[Sequence[float]],
-    *,
-    slab: bool,
-    descriptive: str,
-) -> dict[str, Any]:
-    """Return the standard properties of a structure.
-
-    Parameters
-    ----------
-    species, lattice, fractional
-        As for `stores.structures.text.cif_text`.
-    slab
-        Whether it does not repeat along its third lattice vector.
-    descriptive
-        Formula for people.
-    """
-    cell = np.array(lattice, dtype=float)
-    positions = np.array(fractional, dtype=float).reshape(-1, 3) @ cell
-    names = list(species)
-    return {
-        **_of_composition(tuple(sorted(Counter(names).items()))),
-        "chemical_formula_descriptive": descriptive,
-        "dimension_types": [1, 1, 0] if slab else [1, 1, 1],
-        "nperiodic_dimensions": 2 if slab else 3,
-        "lattice_vectors": cell.tolist(),
-        "cartesian_site_positions": positions.tolist(),
-        "nsites": len(names),
-        "species_at_sites": names,
-        "structure_features": [],
-    }
-
-
-@lru_cache(4096)
-def _of_composition(counts: tuple[tuple[str, int], ...]) -> dict[str, Any]:
-    """Return what follows from the number of atoms by element, sorted by element."""
-    total = sum(number for _, number in counts)
-    divisor = int(np.gcd.reduce([number for _, number in counts]))
-    elements = [element for element, _ in counts]
-    ordered = [one for one in ("C", "H") if one in elements] if "C" in elements else []
-    hill = [*ordered, *(one for one in elements if one not in ordered)]
-    number = dict(counts)
-    letters = sorted((n // divisor for _, n in counts), reverse=True)
-    return {
-        "elements": elements,
-        "nelements": len(elements),
-        "elements_ratios": [n / total for _, n in counts],
-        "chemical_formula_reduced": _formula((e, n // divisor) for e, n in counts),
-        "chemical_formula_hill": _formula((e, number[e]) for e in hill),
-        "chemical_formula_anonymous": _formula((chr(ord("A") + i), n) for i, n in enumerate(letters)),
-        "species": [
-            {"name": element, "chemical_symbols": [element], "concentration": [1.0]} for element in elements
-        ],
-    }
-
-
-def _formula(pairs: Iterable[tuple[str, int]]) -> str:
-    return "".join(f"{name}{number if number > 1 else ''}" for name, number in pairs)
-
-
 def entry_of(
     row: Mapping[str, Any], slab: Mapping[str, Any], own: Sequence[tuple[str, str]], made: str
 ) -> dict[str, Any]:
@@ -229,13 +162,16 @@ def entry_of(
     made
         When the snapshot was made, ISO 8601.
     """
-    found = attributes(
-        slab["species"],
-        slab["lattice"],
-        slab["fractional"],
-        slab=row["structure_kind"] == "slab",
-        descriptive=row["formula"],
-    )
+    is_slab = row["structure_kind"] == "slab"
+    atoms = Counter(slab["species"])
+    found = {
+        **system_attributes("-".join(atoms)),
+        **formula_attributes(mg_first(atoms)),
+        **sites(slab["species"], slab["lattice"], slab["fractional"]),
+        "dimension_types": [1, 1, 0] if is_slab else [1, 1, 1],
+        "nperiodic_dimensions": 2 if is_slab else 3,
+        "structure_features": [],
+    }
     found["last_modified"] = f"{made[:19]}Z"
     found |= {name: row.get(column) for column, name in own}
     if (

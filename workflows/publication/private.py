@@ -6,13 +6,14 @@ import re
 
 from stores.secrets import masked
 
-_FOLDERS = re.compile(rb"/(?<![\w.:/].)(?:[^\s\"'/\\,;]+/)+")
-"""Folders of an absolute path; begins with the slash, which is found fast."""
+_FOLDERS = re.compile(rb"/(?:(?<![\w./].)|(?<=\\[nrt].))(?:[^\s\"'/\\,;]+/)+")
+"""Folders of an absolute path, also behind a host or an escaped line break; begins with the slash, which is
+found fast."""
 
 
 def public_bytes(text: bytes) -> bytes:
     """Return UTF-8 text, JSON too, without the folders of absolute paths and without secrets."""
-    text = _FOLDERS.sub(b"", text)
+    text = _FOLDERS.sub(b"", text.replace(b"file://", b""))
     return masked(text.decode()).encode() if b"://" in text else text
 
 

@@ -6,7 +6,6 @@ entries are in the order of their ids. The folder appears when it is complete.
 
 from __future__ import annotations
 
-import csv
 import gc
 import json
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from workflows.publication.citation import citation_file, licence_file
 from workflows.publication.contents import Contents
 from workflows.publication.croissant import croissant
 from workflows.publication.datasheet import Audited, Facts, datasheet, description_of, title_of
-from workflows.publication.files import ManyFiles, write_csv
+from workflows.publication.files import ManyFiles, write_csv, write_rows
 from workflows.publication.left_out import write_left_out
 from workflows.publication.model import write_model
 from workflows.publication.ro_crate import ro_crate
@@ -56,6 +55,8 @@ def check_target(folder: Path) -> None:
     """Raise an InputError unless a data set can be written there: nothing, or an empty folder."""
     if not folder.absolute().parent.is_dir():
         raise InputError(f"{folder}: no folder {folder.absolute().parent}; make it first")
+    if folder.exists() and folder.samefile("."):
+        raise InputError(f"{folder}: is the current folder, which would be replaced; name a new one in it")
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise InputError(f"{folder}: is no folder; choose another path")
     if folder.is_dir() and any(folder.iterdir()):
@@ -151,10 +152,7 @@ def _write(
     write_csv(new, [column.name for column in filled if column.kind not in ("texts", "numbers")])
     left_out = write_left_out(store, snapshot, summary.incomplete, new / "left_out.csv")
     if summary.faults:
-        with (new / manifest.FAULTS).open("w", newline="", encoding="utf-8") as file:
-            rows = csv.DictWriter(file, _FAULT_COLUMNS, lineterminator="\n")
-            rows.writeheader()
-            rows.writerows(summary.faults)
+        write_rows(new / manifest.FAULTS, _FAULT_COLUMNS, summary.faults)
     if model is not None:
         write_model(model, new / manifest.MODEL_FOLDER, snapshot.id)
     title = terms.title or title_of(contents)

@@ -23,8 +23,8 @@ def ro_crate(
 ) -> dict[str, Any]:
     """Return the metadata of a folder whose other files are all there; `facts` are named values about it."""
     parts = [name for name in present(folder) if name != RO_CRATE]
-    people = [one.url or f"#{one.name}" for one in terms.creators]
-    properties = [f"#{name}" for name in facts]
+    people = [one.url or f"#creator-{number}" for number, one in enumerate(terms.creators, 1)]
+    properties = {name: f"#{name.replace(' ', '-')}" for name in facts}
     root: dict[str, Any] = {
         "@id": "./",
         "@type": "Dataset",
@@ -35,7 +35,7 @@ def ro_crate(
         "license": {"@id": terms.licence_url},
         "author": [{"@id": person} for person in people],
         "hasPart": [{"@id": name} for name in parts],
-        "additionalProperty": [{"@id": name} for name in properties],
+        "additionalProperty": [{"@id": name} for name in properties.values()],
         "mentions": {"@id": "#publication"},
     }
     if terms.url:
@@ -68,7 +68,7 @@ def ro_crate(
             "endTime": date,
         },
         *(
-            {"@id": f"#{name}", "@type": "PropertyValue", "name": name, "value": value}
+            {"@id": properties[name], "@type": "PropertyValue", "name": name, "value": value}
             for name, value in facts.items()
         ),
         *(_part(folder, name) for name in parts),

@@ -33,7 +33,7 @@ class Creator:
     def parse(cls, text: str) -> Self:
         """Read ``Name`` or ``Name <ORCID>``; InputError if it is neither, or the check digit is wrong."""
         match = re.fullmatch(r"\s*([^<>]*[^<>\s])\s*(?:<([^<>]*)>)?\s*", text)
-        if match is None or not match[1].isprintable():
+        if match is None or not match[1].isprintable() or not match[1].partition(",")[0].strip():
             raise InputError(f'--creator {text!r}: write it as "Name" or "Name <0000-0002-1825-0097>"')
         if match[2] is None:
             return cls(match[1])
@@ -118,7 +118,7 @@ class Terms:
             raise InputError(f"--data-version {version!r}: write three numbers, such as 1.0.0")
         return cls(
             " ".join(title.split()),
-            tuple(Creator.parse(text) for text in creators),
+            tuple(dict.fromkeys(Creator.parse(text) for text in creators)),
             _spdx(licence.strip()),
             found[1] if found else "",
             version,
@@ -140,6 +140,8 @@ def _spdx(text: str) -> str:
     from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
     try:
+        if not re.fullmatch(r"(?!LicenseRef-)[\w.-]+", text, re.IGNORECASE):  # has a page of its own
+            raise InvalidLicenseExpression
         return str(canonicalize_license_expression(text))
     except InvalidLicenseExpression:
         raise InputError(

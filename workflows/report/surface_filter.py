@@ -217,8 +217,8 @@ def parse_chemsys(text: str) -> str:
 def parse_formula(text: str) -> str:
     """Return a formula such as ``AgMg``, ``Mg34Al24`` or ``NiAl`` as it is stored: reduced, Mg first."""
     text = text.strip()
-    if not re.fullmatch(rf"({_MAX_ELEMENT}\d*)+", text):
-        raise InputError(f"--formula: {text!r} is no formula; write it like MgAg or Mg17Al12")
+    if not re.fullmatch(rf"({_MAX_ELEMENT}\d{{0,9}})+", text):
+        raise InputError(f"--formula: {text[:60]!r} is no formula; write it like MgAg or Mg17Al12")
     amounts: dict[str, float] = {}
     for symbol, count in re.findall(rf"({_MAX_ELEMENT})(\d*)", text):
         amounts[symbol] = amounts.get(symbol, 0.0) + float(count or 1)

@@ -75,8 +75,8 @@ def create_app(store: str, *, project: str | None = None, hosts: Collection[str]
     app.state.shown_uri = masked(store)
     app.state.navigation = NAVIGATION
     app.state.version = _version()
-    app.add_middleware(Secured, hosts=hosts)
     add_error_pages(app)
+    app.add_middleware(Secured, hosts=hosts)  # the outermost: errors have its headers, too
     for router in ROUTERS:
         app.include_router(router)
     app.mount(BASE, OptimadeMount(app.state.source, app.state.version))

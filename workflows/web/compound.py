@@ -213,14 +213,14 @@ def _report(records: Sequence[Record], bulk: Record | None, dmu: float) -> tuple
     """Return the Wulff shape, or why there is none; an InputError if only the chemical potential is wrong."""
     if not records:
         return None, "no facet of this crystal is computed yet"
-    if bulk is None:
-        return None, "no Wulff shape: the store lacks the crystal that these slabs were cut from"
-    from workflows.report.wulff import wulff_report
-
     if dmu != 0:
         from workflows.analysis.wulff import chemical_potential
 
         chemical_potential(records, dmu)
+    if bulk is None:
+        return None, "no Wulff shape: the store lacks the crystal that these slabs were cut from"
+    from workflows.report.wulff import wulff_report
+
     try:
         return wulff_report(records, bulk["structure"], dmu=dmu, known=records), ""
     except InputError as error:
@@ -336,7 +336,7 @@ def compound(store: SurfaceStore, request: Request) -> dict[str, Any]:
         "_chart": gamma_chart(
             data["_records"], colours=data["_colours"], dmu=data["dmu"] if window else None
         ),
-        "_chosen": one(given, "bulk"),
+        "_chosen": [(name, one(given, name)) for name in ("bulk", "method") if name in given],
         "_step": -window[0] / STEPS if window else None,
     }
 

@@ -15,6 +15,7 @@ from workflows.web.pages import NotFoundError, html_response, json_response
 
 if TYPE_CHECKING:
     from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,7 +32,33 @@ def add_error_pages(app: FastAPI) -> None:
     """Answer every exception with a page, or JSON where JSON was wanted."""
     app.add_exception_handler(MgsurfError, _known)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unknown)
+    app.add_middleware(_FaultPages)
+
+
+class _FaultPages:
+    """Answers exceptions that no handler knows.
+
+    A handler of Starlette for these would answer outside of the middlewares, without the headers of
+    `workflows.web.security`, and the server would print the traceback.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_watched)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            await _unknown(Request(scope), error)(scope, receive, send)
 
 
 def _known(request: Request, error: Exception) -> Response:

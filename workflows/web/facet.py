@@ -104,10 +104,11 @@ def _calculations(store: SurfaceStore, record: Record) -> list[dict[str, Any]]:
 
 
 def stored_prediction(store: SurfaceStore, record: Record) -> dict[str, Any] | None:
-    """Return what a model predicted for a slab before it was computed, None if nothing is kept.
+    """Return what a model predicted for a slab that was a candidate, None if nothing is kept.
 
-    A candidate has the id of the record that computing it gives, unless the relaxed lattice changed the
-    number of layers; then crystal, plane and termination identify it.
+    ``later`` states whether the value came after the model was registered: only then the model cannot have
+    learned from it. A candidate has the id of the record that computing it gives, unless the relaxed lattice
+    changed the number of layers; then crystal, plane and termination identify it.
     """
     from stores.learning.candidates import CANDIDATES
 
@@ -127,7 +128,11 @@ def stored_prediction(store: SurfaceStore, record: Record) -> dict[str, Any] | N
         )
     if found is None or not found.get("model"):
         return None
-    return {name: found.get(name) for name in fields if name != "id"}
+    version = str(found["model"]).removeprefix("v")
+    criteria = {"version": int(version) if version.isdecimal() else None}
+    card = next(iter(store.query(criteria, ["created_at"], limit=1, collection="models")), None)
+    later = card is not None and record["created_at"][:19] > card["created_at"][:19]
+    return {name: found.get(name) for name in fields if name != "id"} | {"later": later}
 
 
 def potential_chart(record: Record) -> Markup | None:

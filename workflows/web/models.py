@@ -12,6 +12,7 @@ from stores.learning.registry import ModelRegistry
 from workflows.report.training_figures import target_name, unit_of
 from workflows.structures.naming import format_plane
 from workflows.web.charts import Chart, padded
+from workflows.web.facet import facet_url
 from workflows.web.pages import NotFoundError, PageRouter, one, query_texts
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ def parity_chart(target: str, points: Sequence[Mapping[str, Any]]) -> Any:
     for point in points:
         name = f"{point['name']}: {point['computed']:.4g}, predicted {point['predicted']:.4g}"
         kind = f"c0{'' if point['later'] else ' hollow'}"
-        chart.point(point["computed"], point["predicted"], kind, name, f"/facets/{point['id']}")
+        chart.point(point["computed"], point["predicted"], kind, name, facet_url(point))
     return chart.svg()
 
 

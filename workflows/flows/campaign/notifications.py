@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
 
 
+def _is_address(text: str) -> bool:
+    try:
+        return bool(re.fullmatch(r"https?://[^\s/]+\S*", text) and urlsplit(text).hostname)
+    except ValueError:  # half an IPv6 address
+        return False
+
+
 def _webhook(address: str) -> str:
     # no message repeats the address: whoever knows it can post
-    if _VARIABLE.fullmatch(address):
-        return address
-    if not re.fullmatch(r"https?://[^\s/]+\S*", address):
+    if not _VARIABLE.fullmatch(address) and not _is_address(address):
         raise ValueError("must be an address such as https://hooks.slack.com/..., or $NAME of a variable")
     return address
 
@@ -50,8 +56,10 @@ class Notify(BaseModel):
         return self
 
     def address(self) -> str | None:
-        """Return the address of the webhook; empty if the variable that should hold it is not set."""
+        """Return the address of the webhook; empty if the variable that should hold it holds none."""
         if self.webhook is None:
             return None
-        named = _VARIABLE.fullmatch(self.webhook)
-        return os.environ.get(named[1], "").strip() if named else self.webhook
+        if (named := _VARIABLE.fullmatch(self.webhook)) is None:
+            return self.webhook
+        value = os.environ.get(named[1], "").strip()
+        return value if _is_address(value) else ""

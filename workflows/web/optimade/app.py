@@ -188,13 +188,19 @@ def _answer(request: Request, make: Callable[[], dict[str, Any]]) -> Response:
         return _failed(request, error)
     finally:
         _WARNINGS.reset(token)
-    meta = body["meta"].model_dump(mode="json", by_alias=True, exclude_unset=True)
-    query = f"?{request.url.query}" if request.url.query else ""
-    meta["query"]["representation"] = re.sub(r"^/v[0-9.]+(?=/|$)", "", _path(request)) + query
-    meta["time_stamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # the package leaves out the zone
+    meta = _meta(request, body["meta"])
     if heard:
         meta["warnings"] = heard
     return Response(orjson.dumps({**body, "meta": meta}, default=_plain), media_type=MEDIA_TYPE)
+
+
+def _meta(request: Request, meta: BaseModel) -> dict[str, Any]:
+    """Return metadata of the package with the request below the base URL, and the zone of the time."""
+    found = meta.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    query = f"?{request.url.query}" if request.url.query else ""
+    found["query"]["representation"] = re.sub(r"^/v[0-9.]+(?=/|$)", "", _path(request)) + query
+    found["time_stamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return found
 
 
 def _check(request: Request) -> None:
@@ -203,6 +209,8 @@ def _check(request: Request) -> None:
         raise BadRequest("A query parameter has no equal sign; write name=value.")
     if len(request.query_params.get("filter", "")) > MOST_FILTER:
         raise BadRequest(f"The filter has more than {MOST_FILTER} characters; ask in several requests.")
+    if re.fullmatch("0+", request.query_params.get("page_limit", "")):
+        raise BadRequest("page_limit is 0; use at least 1.")  # the package takes it for none
     hint = re.fullmatch(r"v([0-9]+)(\.[0-9]+)?", request.query_params.get("api_hint", ""))
     if hint and int(hint[1]) > 1 and not re.match(r"/v[0-9]", _path(request)):
         raise VersionNotSupported(f"api_hint asks for version {hint[1]}; this server has version 1.")
@@ -245,9 +253,7 @@ def _failed(request: Request, error: Exception) -> Response:
     else:
         detail = str(getattr(error, "detail", None) or error)
     config = request.app.state.config
-    meta = meta_values(config, request.url, 0, 0, False).model_dump(
-        mode="json", by_alias=True, exclude_unset=True
-    )
+    meta = _meta(request, meta_values(config, request.url, 0, 0, False))
     found = {"status": str(status), "title": title, "detail": masked(one_line(detail))}
     return Response(orjson.dumps({"meta": meta, "errors": [found]}), status, media_type=MEDIA_TYPE)
 

@@ -19,7 +19,7 @@ from stores.backends.values import MISSING, value_at
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Mapping, Sequence
 
 PREFIX = "mgsurf"
 """Of this project's own properties."""
@@ -291,7 +291,12 @@ def formula_amounts(formula: str) -> tuple[tuple[str, int], ...]:
 def _amounts(kind: Kind, document: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
     if kind is BULK:
         return formula_amounts(document["formula"])
-    return tuple(sorted(document["composition"].items(), key=lambda item: (item[0] != "Mg", item[0])))
+    return mg_first(document["composition"])
+
+
+def mg_first(composition: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Return the number of atoms by element, Mg first, for `formula_attributes`."""
+    return tuple(sorted(composition.items(), key=lambda item: (item[0] != "Mg", item[0])))
 
 
 def attributes(
@@ -344,19 +349,28 @@ def site_attributes(kind: Kind, document: Mapping[str, Any]) -> dict[str, Any]:
     except InputError:
         return found
     symbols = [chemical_symbols[number] for number in structure.numbers]
-    found["nsites"] = len(symbols)
-    found["lattice_vectors"] = structure.lattice.tolist()
-    found["cartesian_site_positions"] = _cartesian(structure)
-    found["species_at_sites"] = symbols
-    found["species"] = [
-        {"name": symbol, "chemical_symbols": [symbol], "concentration": [1.0]}
-        for symbol in dict.fromkeys(symbols)
-    ]
+    found |= sites(symbols, structure.lattice, structure.fractional)
     if kind is SLAB:
         found[_GEOMETRY] = "relaxed" if relaxed else "as cut"
-        found[_AS_CUT] = _cartesian(cut) if cut else None
+        found[_AS_CUT] = _cartesian(cut.lattice, cut.fractional) if cut else None
     return found
 
 
-def _cartesian(structure: Any) -> Any:
-    return np.round(structure.fractional @ structure.lattice, 8).tolist()
+def sites(symbols: Sequence[str], lattice: Any, fractional: Any) -> dict[str, Any]:
+    """Return the standard properties of a cell [3, 3] (A) with atoms at fractional coordinates [N, 3]."""
+    return {
+        "nsites": len(symbols),
+        "lattice_vectors": np.asarray(lattice, dtype=float).tolist(),
+        "cartesian_site_positions": _cartesian(lattice, fractional),
+        "species_at_sites": list(symbols),
+        "species": [
+            {"name": symbol, "chemical_symbols": [symbol], "concentration": [1.0]}
+            for symbol in dict.fromkeys(symbols)
+        ],
+    }
+
+
+def _cartesian(lattice: Any, fractional: Any) -> Any:
+    """Return positions (A), rounded so that they are equal on all machines."""
+    places = np.asarray(fractional, dtype=float).reshape(-1, 3) @ np.asarray(lattice, dtype=float)
+    return (np.round(places, 8) + 0.0).tolist()  # no negative zeros

@@ -95,11 +95,19 @@ class PropertyTransformer(MongoTransformer):  # type: ignore[misc]
     @v_args(inline=True)
     def property_first_comparison(self, quantity: str, query: dict[str, Any]) -> Any:
         """Refuse comparisons of lengths that no property gives."""
+        if "$size" in query and quantity.partition(".")[0] in ("structures", "references"):
+            raise NotImplementedError(f"LENGTH of {quantity} is not supported.")
         if isinstance(query.get("$size"), dict):
             known = self.backend_mapping.get(quantity)
             if known is None or known.length_quantity is None:
                 raise NotImplementedError(f"Of {quantity} only LENGTH and LENGTH = are supported.")
         return super().property_first_comparison(quantity, query)
+
+    def constant_first_comparison(self, arg: list[Any]) -> Any:
+        """Refuse comparisons without a property."""
+        if not isinstance(arg[2], _Name):
+            raise NotImplementedError("Comparing two values is not supported; one must be a property.")
+        return super().constant_first_comparison(arg)
 
     def _apply_mongo_date_filter(self, filter_: Any) -> Any:
         if isinstance(filter_, list):
