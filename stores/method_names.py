@@ -20,6 +20,11 @@ MeetingName = Callable[[str, Iterable[str]], str]
 """From a record's fingerprint and its elements to the name of its method."""
 
 
+def is_dft(fingerprint: str) -> bool:
+    """Whether a method is DFT: the engine mlip, which rehearses campaigns with a potential, is not."""
+    return not fingerprint.startswith("mlip-")
+
+
 def stored_methods(store: SurfaceStore, collection: str) -> dict[str, Method]:
     """Return the methods of a collection by fingerprint: of records of any version, but of no imported ones.
 

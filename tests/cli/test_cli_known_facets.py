@@ -9,9 +9,10 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from stores.connections import open_store
+from stores.records import BulkRecord, SurfaceRecord
 from tests.cli.records import METHOD
-from workflows.flows.screening.compounds import ScreenedCompound
-from workflows.flows.screening.screening import ScreeningSettings, screen
+from workflows.flows.screening.compounds import ScreenedCompound, with_formation_energies
+from workflows.flows.screening.screening import ScreeningSettings, _records_of, screen
 from workflows.structures.crystal import bulk_key
 
 MGAG = Structure(Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -74,6 +75,34 @@ def test_screening_corrects_the_facets_that_are_not_computed(model_folder, dft, 
     dft = {facet.miller_index for facet in corrected.facets if facet.source == "dft"}
     assert dft and any("corrected by" in note and "DFT record" in note for note in corrected.notes)
     assert not any("corrected" in note for note in alone.notes)
+
+
+def test_surfaces_of_a_rehearsal_are_no_dft_values(dft):
+    compound = ScreenedCompound("MgAg", MGAG)
+    settings = ScreeningSettings(max_index=2)
+    with open_store(dft) as store:
+        (own,) = with_formation_energies([compound], store, {}, "")
+        known = _records_of(store, [compound], settings)
+        (bulk,) = store.query({}, collection="bulks")
+        mlip = METHOD.model_copy(update={"engine": "mlip"})
+        changes = {"method": mlip.model_dump(mode="json"), "method_fingerprint": mlip.fingerprint}
+        rehearsal = BulkRecord.model_validate(
+            {**bulk, **changes, "id": "rehearsal", "formation_energy": -9.0}
+        )
+        store.add(rehearsal)
+        surfaces = [SurfaceRecord.model_validate(one) for one in store.query({})]
+        for i in range(2):  # more of them than of DFT
+            store.add(
+                [
+                    one.model_copy(
+                        update={**changes, "method": mlip, "id": f"{i}-{one.id}", "bulk_id": "rehearsal"}
+                    )
+                    for one in surfaces
+                ]
+            )
+        (now,) = with_formation_energies([compound], store, {}, "")
+        assert now.formation_energy == own.formation_energy != -9.0
+        assert repr(_records_of(store, [compound], settings)) == repr(known) and known
 
 
 def test_predict_corrects_by_the_records_of_a_store(model_folder, dft, tmp_path, mgsurf_here):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stores.errors import InputError, pluralize
+from stores.method_names import is_dft
 from stores.paths import kind_of_path
 from workflows.cli.access import chosen_ensemble, existing_store
 from workflows.cli.completion import models_and_folders
@@ -279,11 +280,16 @@ def _by_records(found: list[SlabPrediction], bulk: Structure, uri: str) -> list[
     fields = ["id", "miller_index", "termination_label", "surface_energy", "surface_energy_slope"]
     fields += ["work_function", "verdicts", "method_fingerprint"]
     with existing_store(uri) as opened:
-        bulks = opened.query({"bulk_key": bulk_key(bulk)}, ["id"], collection="bulks")
-        # of several methods the one with most surfaces
+        bulks = opened.query({"bulk_key": bulk_key(bulk)}, ["id", "method_fingerprint"], collection="bulks")
+        # of several methods the one with most surfaces, a rehearsal's only where there is no other
         records = max(
-            (list(opened.query({"bulk_id": one["id"]}, fields)) for one in bulks), key=len, default=[]
-        )
+            (
+                (is_dft(one["method_fingerprint"]), list(opened.query({"bulk_id": one["id"]}, fields)))
+                for one in bulks
+            ),
+            key=lambda pair: (pair[0] and bool(pair[1]), len(pair[1])),
+            default=(True, []),
+        )[1]
     computed = []
     for facet in facets_from_records(records):
         plane = format_plane(standard_plane(crystal, facet.miller_index), crystal.spacegroup_number)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from stores.errors import InputError
 from stores.input_files import read_text
+from stores.method_names import is_dft
 from stores.records import content_hash
 from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.naming import mg_first_formula
@@ -334,8 +335,10 @@ def with_formation_energies(
     if store is not None:
         keys = [compound.bulk_key for compound in compounds]
         criteria = {"bulk_key": {"$in": keys}, "formation_energy": {"$ne": None}}
-        fields = ["id", "bulk_key", "formula", "formation_energy"]
-        bulks = list(store.query(criteria, fields, collection="bulks"))
+        fields = ["id", "bulk_key", "formula", "formation_energy", "method_fingerprint"]
+        bulks = [
+            b for b in store.query(criteria, fields, collection="bulks") if is_dft(b["method_fingerprint"])
+        ]
         # of several methods the one with most surfaces, as for the facets
         for bulk in sorted(bulks, key=lambda b: (store.count({"bulk_id": b["id"]}), b["id"])):
             n = Composition(bulk["formula"]).num_atoms

@@ -20,6 +20,7 @@ from stores.learning.screenings import (
     keep_screenings,
     stored_screenings,
 )
+from stores.method_names import is_dft
 from stores.records import content_hash
 from stores.structures.document import structure_from_document
 from workflows.analysis.dissolution import dissolution, known_cations
@@ -174,14 +175,20 @@ def screen(
 def _records_of(
     store: SurfaceStore, compounds: Iterable[ScreenedCompound], settings: ScreeningSettings
 ) -> dict[str, _Known]:
-    """Return the accepted DFT values of compounds up to the largest index, of the bulk with most surfaces."""
+    """Return the accepted DFT values of compounds up to the largest index, of the bulk with most surfaces.
+
+    Records of rehearsals with a potential are left out.
+    """
     potentials = {compound.bulk_key: _chemical_potential(compound, settings)[0] for compound in compounds}
     keys = list(potentials)
     bulks = {
         bulk["id"]: bulk
         for bulk in store.query(
-            {"bulk_key": {"$in": keys}}, ["id", "bulk_key", "structure"], collection="bulks"
+            {"bulk_key": {"$in": keys}},
+            ["id", "bulk_key", "structure", "method_fingerprint"],
+            collection="bulks",
         )
+        if is_dft(bulk["method_fingerprint"])
     }
     surfaces: dict[str, list[dict[str, Any]]] = defaultdict(list)
     fields = ["id", "bulk_id", "miller_index", "termination_label", "surface_energy", "surface_energy_slope"]
