@@ -38,6 +38,14 @@ def test_reasons_are_given_once(campaign, width):
     assert "γ surface energy -0.0040" in text
 
 
+def test_a_reason_that_many_facets_share_is_one_note(mgag):
+    for record in mgag:
+        record["verdicts"]["work_function"] = {"status": "failed", "reason": "no electrons"}
+    assert surface_table(mgag[:1]).notes == ["MgAg (100) Mg: Φ no electrons"]
+    assert surface_table(mgag).notes == [f"MgAg (100) Mg and {len(mgag) - 1} others: Φ no electrons"]
+    assert surface_table(mgag[:2]).notes[0].endswith("and 1 other: Φ no electrons")
+
+
 def test_each_facet_has_one_line_at_80_columns(laves):
     text = printed(laves, 80)
     lines = [line for line in text.splitlines() if " accepted" in line]

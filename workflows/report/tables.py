@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stores.errors import pluralize
 from workflows.analysis.stability_window import SAME_ENERGY, surface_energies_at
 from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2, reference_element_of
 from workflows.report.style import facet_text, signed, sort_key
@@ -66,8 +67,8 @@ def _plain(value: Any) -> Any:
 def surface_table(records: Iterable[Mapping[str, Any]], title: str = "", sort: bool = True) -> Table:
     """Table of stored facets with surface energies in both units, work functions and verdicts.
 
-    Reasons of rejections are listed below it; the method has a column if there are several. `sort` orders by
-    compound, plane and termination; False keeps the order given.
+    Reasons of rejections are listed below it, each once; the method has a column if there are several. `sort`
+    orders by compound, plane and termination; False keeps the order given.
     """
     from rich.text import Text
 
@@ -92,6 +93,7 @@ def surface_table(records: Iterable[Mapping[str, Any]], title: str = "", sort: b
     columns.append(Column("verdict γ / Φ", wrap=True))
     table = Table(columns, title)
     table.notes += note
+    rejected: dict[str, list[str]] = {}
     for record in listed:
         verdicts = record["verdicts"]
         gamma_style = _value_style(verdicts["surface_energy"]["status"])
@@ -106,7 +108,10 @@ def surface_table(records: Iterable[Mapping[str, Any]], title: str = "", sort: b
             cells.append(Text(methods[str(record.get("method_fingerprint") or "?")]))
         table.add_row(*cells, _verdict_cell(verdicts))
         if reasons := _reasons(record):
-            table.notes.append(f"{_name(record)}: {reasons}")
+            rejected.setdefault(reasons, []).append(_name(record))
+    for reasons, (first, *others) in rejected.items():
+        more = f" and {pluralize(len(others), 'other')}" if others else ""
+        table.notes.append(f"{first}{more}: {reasons}")
     return table
 
 
