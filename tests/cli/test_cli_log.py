@@ -22,10 +22,10 @@ def mgsurf(mgsurf_here):
     return mgsurf_here
 
 
-def add(store, folder, number, label, status="ok", reason=""):
+def add(store, folder, number, label, status="ok", reason="", **fields):
     folder.mkdir(parents=True, exist_ok=True)
     output = {"status": status, "reason": reason, "energy": -1.0, "directory": str(folder)}
-    store.add(make_calculation(number, id=folder.name, label=label, output=output))
+    store.add(make_calculation(number, id=folder.name, label=label, output=output, **fields))
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_bad_names_and_places_are_one_line(mgsurf, refused, runs, tmp_path):
     done = mgsurf("log", "MgAg bulk", "--file", "CHGCAR")
     assert done.returncode == 2 and "--file CHGCAR: no such file" in done.stderr and "OUTCAR" in done.stderr
     done = mgsurf("log", "MgAg (110) MgAg: slab relax")
-    assert done.returncode == 2 and "no log yet" in done.stderr
+    assert done.returncode == 2 and ": no log" in done.stderr
     (runs / "aa").rmdir()
     done = mgsurf("log", "MgAg (110) MgAg: slab relax")
     assert done.returncode == 2 and "gone or on another machine" in done.stderr
@@ -101,6 +101,16 @@ def test_an_unfinished_calculation_is_found_by_the_note_in_its_folder(mgsurf, ru
     (folder / "gpaw.txt").write_text("iter: 7\n")
     done = mgsurf("log", "MgAg (111)")
     assert done.stdout == "iter: 7\n" and "not finished" in done.stderr
+
+
+def test_a_calculation_of_a_slab_that_is_not_stoichiometric_is_found_with_its_status(mgsurf, runs, tmp_path):
+    label = "MgAg (111) Ag: slab relax"
+    with open_store(f"sqlite:///{tmp_path / 'mgsurf.sqlite'}") as store:
+        add(store, runs / "ag", 5, label, formula="Mg3Ag4")  # as jobs.calculate records it: of the slab
+    (runs / "ag" / "calculation.json").write_text(json.dumps({"id": "ag", "label": label}))
+    (runs / "ag" / "gpaw.txt").write_text("iter: 8\n")
+    done = mgsurf("log", "MgAg (111)")
+    assert done.stdout == "iter: 8\n" and f"{label}: ok" in done.stderr
 
 
 def test_follow_prints_what_is_added_until_the_calculation_ends(runs, tmp_path, environment):

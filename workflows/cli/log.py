@@ -93,9 +93,11 @@ def _here(name: str, campaign: Path | None, store: str | None) -> list[Task]:
     from workflows.report.surface_filter import parse_formula
 
     uri, work_dir = _places(campaign, store)
-    formula = None
-    with suppress(MgsurfError, IndexError):
+    system = None
+    with suppress(InputError):
         formula = parse_formula(re.split(r"[\s(:]", name.strip())[0])
+        # calculations of slabs have the slab's own formula, which need not be the compound's
+        system = "-".join(sorted(set(re.findall("[A-Z][a-z]?", formula))))
     try:
         opened = existing_store(uri)
     except MgsurfError:
@@ -103,9 +105,9 @@ def _here(name: str, campaign: Path | None, store: str | None) -> list[Task]:
             raise
         return chosen(name, tasks_here(None, work_dir), str(work_dir))
     with opened:
-        if formula is not None:
+        if system is not None:
             with suppress(InputError):  # then all names are looked at for the nearest ones
-                return chosen(name, tasks_here(opened, work_dir, {"formula": formula}), "")
+                return chosen(name, tasks_here(opened, work_dir, {"chemsys": system}), "")
         return chosen(name, tasks_here(opened, work_dir), masked(resolve_store_uri(uri)))
 
 

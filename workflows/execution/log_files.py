@@ -56,7 +56,7 @@ def log_of(directory: Path, name: str | None = None) -> Path:
         return max(found, key=lambda path: path.stat().st_mtime)
     there = ", ".join(str(path.relative_to(directory)) for path in files)
     raise InputError(
-        f"{directory}: no log yet{f'; --file shows one of {there}' if there else ', the folder is empty'}"
+        f"{directory}: no log{f'; --file shows one of {there}' if there else ', the folder is empty'}"
     )
 
 
