@@ -61,13 +61,13 @@ REMEDIES = (
 """What to change before the command is repeated, by words of the reason."""
 
 VERDICT_ADVICE = {
-    "unconverged": "A calculation behind the value did not converge; see above.",
+    "unconverged": "A calculation behind the value did not converge; the facet's page has the reason.",
     "negative": "γ < 0 at the rich end: look for a wrong reference or a reconstructed slab (mgsurf audit).",
     "reconstructed": "The surface moved far from the cut one; a thicker slab decides whether that is real.",
     "vacuum_not_flat": "The potential has no plateau: raise slabs.vacuum, or look for a dipole.",
     "asymmetric": "Ingested slabs whose sides differ have no single γ.",
     "inconsistent_settings": "Slab, bulk and reference differ in settings; compute them with one preset.",
-    "failed": "A calculation behind the value failed; see above.",
+    "failed": "A calculation failed, or the engine cannot give the value; the facet's page has the reason.",
 }
 
 router = PageRouter()
