@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from stores.errors import InputError
+from stores.paths import expand_user
 
 if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
@@ -85,10 +87,10 @@ def _model_names(store: SurfaceStore) -> Iterator[str]:
 
 
 def _folders(incomplete: str) -> list[str]:
-    start = Path(incomplete).expanduser()
-    parent, name = (start, "") if incomplete.endswith("/") else (start.parent, start.name)
     try:
+        start = expand_user(incomplete)
+        parent, name = (start, "") if incomplete.endswith("/") else (start.parent, start.name)
         found = sorted(path for path in parent.iterdir() if path.name.startswith(name) and path.is_dir())
-    except OSError:
+    except (OSError, InputError):
         return []
     return [f"{path}/" for path in found if not path.name.startswith(".")][:MOST]

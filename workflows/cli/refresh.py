@@ -15,10 +15,10 @@ from stores.errors import InputError, MgsurfError
 from workflows.cli.learning import EpochsOption, TrainingProgress
 from workflows.cli.options import JsonOption, MethodOption, QuietOption, RefreshArgument, StoreOption
 from workflows.cli.typer_app import LOOP, app
-from workflows.execution.notifications import Notifier
 from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
+    from workflows.execution.notifications import Notifier
     from workflows.flows.campaign.settings import Refresh
 
 _SET_NAMES = {"train": "to train on", "val": "to validate", "test": "held out"}
@@ -113,6 +113,8 @@ def _settings(campaign: Path | None, changes: dict[str, Any]) -> tuple[Refresh, 
 
     own: dict[str, Any] = {}
     store = work_dir = None
+    from workflows.execution.notifications import Notifier
+
     notifier = Notifier(None, "")
     if campaign is not None:
         from workflows.flows.campaign.file import load_campaign

@@ -136,7 +136,8 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
         "running": running.words if running else None,
         "progress": (running.progress or None) if running else None,
         "surfaces": store.count(of_campaign),
-        "compounds": store.distinct("formula", of_campaign),
+        # reads the records, where `distinct` reads an index: damaged ones are named
+        "compounds": sorted({found["formula"] for found in store.query(of_campaign, ["formula"])}),
         "verdicts": {target: _verdict_counts(store, target, of_campaign) for target in TARGETS},
         "excluded": dict(Counter(value["target"] for value in list_excluded(store))),
         "calculations": counts,
