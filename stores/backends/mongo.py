@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ META = "mgsurf_meta"  # collection whose document ``layout`` holds the version o
 
 _DUPLICATE = 11000  # MongoDB's code for a key that is taken
 _memory: dict[str, Any] = {}
+_merging = Lock()  # mongomock replaces a document in two steps, between which other threads see it empty
 
 
 def database_name(uri: str) -> str:
@@ -248,7 +250,7 @@ class MongoCollection(Collection):
     def merge(self, documents: Iterable[dict[str, Any]], combine: Combine, keep: Sequence[str] = ()) -> int:
         """Combine stored and new documents; those that another process changed meanwhile once more."""
         left, written = list(documents), 0
-        with mongo_errors(self._store):
+        with mongo_errors(self._store), _merging if self._shared else nullcontext():
             while left:
                 self._lay_out()
                 left, done = self._merge_once(left, combine, keep)
