@@ -1,6 +1,6 @@
 """Slabs in their own frames, many in one go, compiled by Numba.
 
-The numbers are those of `model.graphs.slab_frame.frame_of`, which says what they mean: in double precision,
+The numbers are those of `model.graphs.slab_frame.frame_of`, where they are described: in double precision,
 sums in their order. A cell without one clear vacuum across c is left to it; it also words the errors. The
 functions hold no lock of the interpreter, so that threads run side by side.
 """

@@ -49,28 +49,30 @@ def test_dockerfile_copies_what_is_there_and_installs_extras_that_exist() -> Non
     assert {name for name, _ in steps} <= {
         *("ARG", "FROM", "WORKDIR", "COPY", "RUN", "USER", "ENV", "EXPOSE", "ENTRYPOINT", "CMD")
     }
-    stages = [told.split(" AS ")[1] for name, told in steps if name == "FROM"]
+    stages = [content.split(" AS ")[1] for name, content in steps if name == "FROM"]
     assert stages[-1] == "mgsurf"  # what is built if no target is named
-    for name, told in steps:
-        if name == "COPY" and not told.startswith("--from=wheel "):
-            *sources, _ = shlex.split(told)
-            assert all((ROOT / source).exists() for source in sources), told
-    (extras,) = [told.partition("=")[2] for name, told in steps if name == "ARG" and "EXTRAS" in told]
+    for name, content in steps:
+        if name == "COPY" and not content.startswith("--from=wheel "):
+            *sources, _ = shlex.split(content)
+            assert all((ROOT / source).exists() for source in sources), content
+    (extras,) = [
+        content.partition("=")[2] for name, content in steps if name == "ARG" and "EXTRAS" in content
+    ]
     assert_extras_exist(extras)
-    for name, told in steps:
+    for name, content in steps:
         if name == "RUN":
-            shlex.split(told)  # balanced quotes
-            for listed in re.findall(r"\.whl\)\[([a-z,-]+)\]", told):
+            shlex.split(content)  # balanced quotes
+            for listed in re.findall(r"\.whl\)\[([a-z,-]+)\]", content):
                 assert_extras_exist(listed)
-    assert [told for name, told in steps if name == "USER"] == ["mgsurf", "mgsurf"]  # never root
+    assert [content for name, content in steps if name == "USER"] == ["mgsurf", "mgsurf"]  # never root
 
 
 def test_gpaw_of_the_image_is_compiled_as_by_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    (run,) = [told for name, told in dockerfile() if name == "RUN" and "GPAW_CONFIG" in told]
+    (run,) = [content for name, content in dockerfile() if name == "RUN" and "GPAW_CONFIG" in content]
     (packages,) = re.findall(r"^MPI_APT := (.+)$", makefile, re.MULTILINE)
     (libraries,) = re.findall(r"^MPI_LIBRARIES := (.+)$", makefile, re.MULTILINE)
-    (installed,) = [told for name, told in dockerfile() if name == "RUN" and "apt-get" in told]
+    (installed,) = [content for name, content in dockerfile() if name == "RUN" and "apt-get" in content]
     assert set(packages.split()) <= set(installed.split())
     assert f"libraries = '{libraries}'.split()" in run
     for line in ('"mpi = True"', "\"compiler = 'mpicc'\"", '"fftw = True"', '"scalapack = True"'):

@@ -49,12 +49,12 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(unpacked: P
 
 def test_its_description_says_what_it_is(unpacked: Path) -> None:
     (text,) = unpacked.glob("*.dist-info/METADATA")
-    told = email.message_from_string(text.read_text(encoding="utf-8"))
-    assert told["License-Expression"] == "BSD-3-Clause"
-    assert "Private :: Do Not Upload" in told.get_all("Classifier", [])
-    assert f'version = "{told["Version"]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert f"version: {told['Version']}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    extras = told.get_all("Provides-Extra", [])
+    content = email.message_from_string(text.read_text(encoding="utf-8"))
+    assert content["License-Expression"] == "BSD-3-Clause"
+    assert "Private :: Do Not Upload" in content.get_all("Classifier", [])
+    assert f'version = "{content["Version"]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f"version: {content['Version']}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    extras = content.get_all("Provides-Extra", [])
     assert {"serve", "model", "gpaw", "vasp", "hpc"} <= set(extras)
     assert list(unpacked.glob("*.dist-info/licenses/LICENSE"))
     (entries,) = unpacked.glob("*.dist-info/entry_points.txt")
