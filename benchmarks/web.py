@@ -4,7 +4,7 @@
     python benchmarks/web.py --store FILE       # over a store of one's own, or one that was kept (--keep)
     python benchmarks/web.py --smoke            # seconds, numbers mean nothing
 
-Every page is asked for several times after a first time; shown are
+Every page is requested several times after a first time; shown are
 the median of the wall time and the mean of the processor time. The processor time is that of
 the server's process, all threads together, and does not depend on what else the machine does.
 """

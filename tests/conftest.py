@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -30,3 +32,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpaw"):
             item.add_marker(pytest.mark.xdist_group("gpaw"))
+
+
+@pytest.fixture(scope="session")
+def records():
+    """Records of the command line's tests, MgAg and Mg: a module that no test package makes importable."""
+    path = Path(__file__).with_name("cli") / "records.py"
+    spec = importlib.util.spec_from_file_location("cli_records", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["cli_records"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def filled(records, tmp_path_factory):
+    """Path of a store with eight surfaces, their bulk and seven calculations. Read only."""
+    from stores.connections import open_store
+
+    path = tmp_path_factory.mktemp("store") / "results.sqlite"
+    with open_store(f"sqlite:///{path}") as store:
+        store.add(records.quickstart_surfaces())
+        store.add(records.calculations())
+        store.add(records.bulk())
+    return path

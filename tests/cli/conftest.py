@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import io
 import logging
 import os
@@ -13,30 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stores.connections import open_store
-
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="session")
-def records():
-    """The module records.py beside this file, which no test package makes importable."""
-    spec = importlib.util.spec_from_file_location("cli_records", Path(__file__).with_name("records.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["cli_records"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def filled(records, tmp_path_factory):
-    """Path of a store with eight surfaces, their bulk and seven calculations. Read only."""
-    path = tmp_path_factory.mktemp("store") / "results.sqlite"
-    with open_store(f"sqlite:///{path}") as store:
-        store.add(records.quickstart_surfaces())
-        store.add(records.calculations())
-        store.add(records.bulk())
-    return path
 
 
 @pytest.fixture(scope="module")

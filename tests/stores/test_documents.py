@@ -179,7 +179,7 @@ def test_distinct_values_of_indexed_fields_are_those_of_the_documents(
     table.upsert([*documents(), {"id": "missing"}, {"id": "number", "gamma": 2}])
     read = []
     texts = DocumentTable._documents
-    monkeypatch.setattr(DocumentTable, "_documents", lambda *told: read.append(1) or texts(*told))
+    monkeypatch.setattr(DocumentTable, "_documents", lambda *given: read.append(1) or texts(*given))
     for field in ("id", "chemsys", "gamma", "v.status"):
         for criteria in (None, {"chemsys": "Ag-Mg"}, {"v.status": {"$ne": "failed"}, "gamma": {"$gt": 2}}):
             assert table.distinct(field, criteria) == distinct_values(table.query(criteria), field)

@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
-
-from stores.connections import open_store
 
 BROWSER = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 SOFTWARE_WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 NO_WEBGL = ["--disable-gpu", "--disable-3d-apis"]
-
-
-@pytest.fixture(scope="session")
-def records():
-    """Records of the command line's tests: MgAg and Mg, their bulk and calculations."""
-    path = Path(__file__).parents[1] / "cli" / "records.py"
-    spec = importlib.util.spec_from_file_location("cli_records", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["cli_records"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def filled(records, tmp_path_factory):
-    """Path of a store with eight surfaces, their bulk and their calculations. Read only."""
-    path = tmp_path_factory.mktemp("web") / "results.sqlite"
-    with open_store(f"sqlite:///{path}") as store:
-        store.add(records.quickstart_surfaces())
-        store.add(records.calculations())
-        store.add(records.bulk())
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ def test_info_says_what_is_there(ask: Get) -> None:
     for own in PROPERTIES:
         assert described[own.key].description and described[own.key].unit == own.unit
     assert described["_mgsurf_surface_energy"].unit == "eV/Ao2"
-    assert {name for name, told in described.items() if told.sortable} >= {"id", "_mgsurf_work_function"}
+    assert {name for name, stated in described.items() if stated.sortable} >= {"id", "_mgsurf_work_function"}
     assert not described["elements"].sortable
     links = LinksResponse(**ask("links")).data
     assert [(link.attributes.link_type.value, str(link.attributes.base_url)) for link in links] == [
@@ -105,30 +105,30 @@ def test_a_slab_is_what_its_record_says(ask: Get) -> None:
     record = next(r for r in surfaces() if r.formula == "MgZn2" and r.termination == 1)
     entry = ask(f"structures/{record.id}")["data"]
     StructureResource(**entry)
-    told = entry["attributes"]
-    assert told["elements"] == ["Mg", "Zn"]
-    assert told["chemical_formula_reduced"] == "Mg3Zn4"  # of the slab, whose termination has one Mg more
-    assert told["chemical_formula_anonymous"] == "A4B3"
-    assert told["elements_ratios"] == pytest.approx([3 / 7, 4 / 7])
-    assert told["nsites"] == len(told["cartesian_site_positions"]) == 7
-    assert told["dimension_types"] == [1, 1, 0]
-    assert told["_mgsurf_formula"] == "MgZn2"
-    assert told["_mgsurf_miller_index"] == [1, 0, 0]
-    assert told["_mgsurf_surface_energy"] == record.surface_energy
-    assert told["_mgsurf_surface_energy_x_rich"] == 0.05
-    assert told["_mgsurf_rich_element"] == "Mg"
-    assert told["_mgsurf_work_function"] == record.work_function
-    assert told["_mgsurf_geometry"] == "relaxed"
-    moved, cut = told["cartesian_site_positions"][0], told["_mgsurf_as_cut_positions"][0]
+    stated = entry["attributes"]
+    assert stated["elements"] == ["Mg", "Zn"]
+    assert stated["chemical_formula_reduced"] == "Mg3Zn4"  # of the slab, whose termination has one Mg more
+    assert stated["chemical_formula_anonymous"] == "A4B3"
+    assert stated["elements_ratios"] == pytest.approx([3 / 7, 4 / 7])
+    assert stated["nsites"] == len(stated["cartesian_site_positions"]) == 7
+    assert stated["dimension_types"] == [1, 1, 0]
+    assert stated["_mgsurf_formula"] == "MgZn2"
+    assert stated["_mgsurf_miller_index"] == [1, 0, 0]
+    assert stated["_mgsurf_surface_energy"] == record.surface_energy
+    assert stated["_mgsurf_surface_energy_x_rich"] == 0.05
+    assert stated["_mgsurf_rich_element"] == "Mg"
+    assert stated["_mgsurf_work_function"] == record.work_function
+    assert stated["_mgsurf_geometry"] == "relaxed"
+    moved, cut = stated["cartesian_site_positions"][0], stated["_mgsurf_as_cut_positions"][0]
     assert (moved[0], cut[0]) == (0.033, 0.0)
     bulk = entry["relationships"]["structures"]["data"][0]["id"]
-    assert bulk == record.bulk_id == told["_mgsurf_bulk"]
+    assert bulk == record.bulk_id == stated["_mgsurf_bulk"]
     included = ask(f"structures/{record.id}", include="structures")["included"]
     assert [crystal["id"] for crystal in included] == [bulk]
     assert included[0]["attributes"]["space_group_it_number"] == 194
     as_cut = next(r.id for r in surfaces() if r.formula == "MgZn2" and r.relaxed_slab is None)
-    told = ask(f"structures/{as_cut}")["data"]["attributes"]
-    assert (told["_mgsurf_geometry"], told["_mgsurf_as_cut_positions"]) == ("as cut", None)
+    stated = ask(f"structures/{as_cut}")["data"]["attributes"]
+    assert (stated["_mgsurf_geometry"], stated["_mgsurf_as_cut_positions"]) == ("as cut", None)
     rejected = ask("structures", filter='_mgsurf_surface_energy_verdict="reconstructed"')["data"]
     assert len(rejected) == 7  # served, with the verdict and its reason
     assert {entry["attributes"]["_mgsurf_surface_energy_reason"] for entry in rejected} == {"moved"}
@@ -260,9 +260,9 @@ def test_a_page_reads_no_more_records_than_it_shows(ask: Get, monkeypatch: pytes
 
 
 def test_only_the_fields_asked_for_are_sent(ask: Get) -> None:
-    told = ask("structures", response_fields="nsites,_mgsurf_miller_index")["data"]
-    assert {tuple(sorted(entry["attributes"])) for entry in told} == {("_mgsurf_miller_index", "nsites")}
-    assert all(entry["attributes"]["nsites"] for entry in told)
+    stated = ask("structures", response_fields="nsites,_mgsurf_miller_index")["data"]
+    assert {tuple(sorted(entry["attributes"])) for entry in stated} == {("_mgsurf_miller_index", "nsites")}
+    assert all(entry["attributes"]["nsites"] for entry in stated)
     notes = ask("structures", response_fields="nsites,_exmpl_gap,_mgsurf_gap")["meta"]["warnings"]
     assert any("_mgsurf_gap" in note["detail"] for note in notes)
 

@@ -28,7 +28,7 @@ from workflows.engines.gpaw.presets import (
     setup_labels,
     setups_source,
 )
-from workflows.engines.gpaw.process import default_ranks, finished_answer, run_worker
+from workflows.engines.gpaw.process import default_ranks, finished_answer, run_worker, structure_of_answer
 from workflows.engines.kpoints import gamma_mesh, points_after_time_reversal
 from workflows.engines.registry import check_options
 
@@ -249,17 +249,7 @@ def _to_output(
     answer: dict[str, Any], structure: Structure, task: dict[str, Any], directory: Path
 ) -> CalculationOutput:
     """Turn a worker's answer into the common schema."""
-    final = structure.copy()
-    if answer.get("positions") is not None:
-        from pymatgen.core import Structure
-
-        final = Structure(
-            answer["cell"],
-            structure.species,
-            answer["positions"],
-            coords_are_cartesian=True,
-            site_properties=structure.site_properties,
-        )
+    final = structure_of_answer(answer, structure)
     mesh = answer.get("mesh") or task.get("mesh")
     return CalculationOutput(
         **{name: answer[name] for name in AS_ANSWERED if name in answer},

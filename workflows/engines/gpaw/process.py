@@ -23,6 +23,7 @@ from stores.input_files import read_object
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pymatgen.core import Structure
 
 # BLAS threads on top of MPI ranks make plane-wave DFT several times slower, so one thread each, always.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -318,3 +319,16 @@ def _crash_reason(directory: Path, code: int) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip(" -")]
     last = errors[-1] if errors else (lines[-1] if lines else "nothing was written")
     return f"gpaw: ended with status {code}: {last[:300]} (see {log})"
+
+
+def structure_of_answer(answer: dict[str, Any], structure: Structure) -> Structure:
+    """Return the structure with the cell and positions that a worker ended with, if it moved them."""
+    if answer.get("positions") is None:
+        return structure.copy()
+    return type(structure)(
+        answer["cell"],
+        structure.species,
+        answer["positions"],
+        coords_are_cartesian=True,
+        site_properties=structure.site_properties,
+    )

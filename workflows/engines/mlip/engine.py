@@ -15,7 +15,7 @@ import numpy as np
 
 from stores.errors import InputError
 from stores.records import CalculationKind, CalculationOutput, Method, content_hash
-from workflows.engines.gpaw.process import finished_answer
+from workflows.engines.gpaw.process import finished_answer, structure_of_answer
 from workflows.engines.kpoints import gamma_mesh
 from workflows.engines.mlip.potentials import (
     DEFAULT,
@@ -160,17 +160,7 @@ class MlipEngine:
         self, answer: dict[str, Any], structure: Structure, kpoints: KMesh, directory: Path
     ) -> CalculationOutput:
         """Turn a worker's answer into the common schema."""
-        final = structure.copy()
-        if answer.get("positions") is not None:
-            from pymatgen.core import Structure
-
-            final = Structure(
-                answer["cell"],
-                structure.species,
-                answer["positions"],
-                coords_are_cartesian=True,
-                site_properties=structure.site_properties,
-            )
+        final = structure_of_answer(answer, structure)
         return CalculationOutput(
             **{name: answer[name] for name in AS_ANSWERED if name in answer},
             structure=final.as_dict(verbosity=0),

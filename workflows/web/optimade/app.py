@@ -333,9 +333,9 @@ def entry_info(request: Request, entry: str) -> Response:
     properties = retrieve_queryable_properties(
         StructureResource, {"id", "type", "attributes"}, entry_type="structures", config=config
     )
-    properties = {name: told for name, told in properties.items() if name in SERVED}
-    for name, told in properties.items():
-        told["sortable"] = name in SORTABLE
+    properties = {name: one for name, one in properties.items() if name in SERVED}
+    for name, one in properties.items():
+        one["sortable"] = name in SORTABLE
     resource = EntryInfoResource(
         id="structures",
         type="info",
