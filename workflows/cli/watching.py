@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from io import StringIO
 from time import sleep
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -86,12 +87,17 @@ def _shown(view: View[Any], state: Any, problem: str, as_json: bool) -> str:
 
 def _picture(view: View[Any], state: Any, problem: str, seconds: float, console: Console) -> Text:
     """Return what the command prints without --watch, and a line with the time."""
+    from rich.console import Console
     from rich.text import Text
 
-    with console.capture() as captured:
-        view.show(state, console)
-        if problem:
-            print_text(Text(problem, style="red"), console)
-        now = f"{datetime.now():%H:%M:%S}, again every {seconds:g} s; Ctrl-C ends"
-        print_text(Text(now, style="dim"), console)
-    return Text.from_ansi(captured.get())
+    # not the console of the terminal: what that prints while a table is live draws the live table too
+    printed = StringIO()
+    paper = Console(
+        file=printed, width=console.width, height=console.height, highlight=False, force_terminal=True
+    )
+    view.show(state, paper)
+    if problem:
+        print_text(Text(problem, style="red"), paper)
+    now = f"{datetime.now():%H:%M:%S}, again every {seconds:g} s; Ctrl-C ends"
+    print_text(Text(now, style="dim"), paper)
+    return Text.from_ansi(printed.getvalue())
