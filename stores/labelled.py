@@ -17,7 +17,7 @@ from stores.backends.collection import SCHEMA_VERSION, Document, check_version
 from stores.backends.values import timestamp
 from stores.errors import InputError, pluralize
 from stores.exclusion_marks import excluded_targets, write_marked
-from stores.method_names import meeting_names
+from stores.method_names import is_dft, meeting_names
 from stores.records import StructureDict, content_hash
 
 if TYPE_CHECKING:
@@ -236,16 +236,18 @@ def of_methods(
 ) -> list[LabelledSlab]:
     """Return the slabs of these method fingerprints; if None of any.
 
-    Without a choice computed slabs without Mg (`WITHOUT_MG`) are left out where other slabs have labels,
-    unless every method makes a target of its own (`separate`).
+    Without a choice slabs of rehearsals with a potential are left out, and computed slabs without Mg
+    (`WITHOUT_MG`) where other slabs have labels, unless every method makes a target of its own (`separate`).
 
     A beginning that fits one fingerprint alone will do, with or without `WITHOUT_MG`: then it means the slabs
     with Mg; else an `InputError`.
     """
     if methods is None:
-        others = [slab for slab in slabs if not slab.method.endswith(WITHOUT_MG)]
-        keep_all = separate or not any(slab.targets and slab.has_surface for slab in others)
-        return list(slabs) if keep_all else others
+        if separate:
+            return list(slabs)
+        by_dft = [slab for slab in slabs if is_dft(slab.method)]
+        others = [slab for slab in by_dft if not slab.method.endswith(WITHOUT_MG)]
+        return others if any(slab.targets and slab.has_surface for slab in others) else by_dft
     there = sorted({slab.method for slab in slabs})
     chosen = set()
     for wanted in methods:
@@ -259,18 +261,31 @@ def of_methods(
     return [slab for slab in slabs if slab.method in chosen]
 
 
-def without_mg_line(slabs: Sequence[LabelledSlab], chosen: Sequence[LabelledSlab]) -> str:
-    """State how many labelled slabs without Mg were not chosen, and how to take them; empty if none."""
+def left_out_line(slabs: Sequence[LabelledSlab], chosen: Sequence[LabelledSlab]) -> str:
+    """State how many labelled slabs `of_methods` left out without a choice, why, and how to take them.
+
+    Empty if none.
+    """
     kept = {slab.record_id for slab in chosen}
-    apart = [slab for slab in slabs if slab.targets and slab.method.endswith(WITHOUT_MG)]
-    left = [slab.method for slab in apart if slab.record_id not in kept]
-    if not left:
-        return ""
-    return f"{pluralize(len(left), 'slab')} without Mg left out; --method {left[0]} takes them"
+    left: dict[str, Counter[str]] = defaultdict(Counter)
+    for slab in slabs:
+        if slab.targets and slab.record_id not in kept:
+            if not is_dft(slab.method):
+                left["of a rehearsal without DFT"][slab.method] += 1
+            elif slab.method.endswith(WITHOUT_MG):
+                left["without Mg"][slab.method] += 1
+    return "; ".join(
+        f"{pluralize(methods.total(), 'slab')} {what} left out; --method {min(methods)} takes them"
+        for what, methods in left.items()
+    )
 
 
-def wanted_targets(slabs: Sequence[LabelledSlab], targets: Sequence[str] | None, place: str) -> list[str]:
+def wanted_targets(
+    slabs: Sequence[LabelledSlab], targets: Sequence[str] | None, place: str, left_out: str = ""
+) -> list[str]:
     """Return the targets: the given ones, else surface energy and work function, then the others by name.
+
+    left_out: see `left_out_line`.
 
     Raises
     ------
@@ -279,7 +294,8 @@ def wanted_targets(slabs: Sequence[LabelledSlab], targets: Sequence[str] | None,
     """
     counts = Counter(name for slab in slabs for name in slab.targets)
     if not counts:
-        raise InputError(f"{place} has no labelled slabs that fit; mgsurf import or mgsurf run adds some.")
+        remedy = left_out or "mgsurf import or mgsurf run adds some."
+        raise InputError(f"{place} has no labelled slabs that fit; {remedy}")
     if targets is None:
         return sorted(counts, key=lambda name: (name not in OWN_TARGETS, name))
     for name in targets:

@@ -25,6 +25,12 @@ def is_dft(fingerprint: str) -> bool:
     return not fingerprint.startswith("mlip-")
 
 
+def rehearsed_methods(store: SurfaceStore, collection: str) -> list[str]:
+    """Return the fingerprints of a collection whose records are a rehearsal's, not DFT's; see `is_dft`."""
+    found = store.distinct("method_fingerprint", collection=collection)
+    return [name for name in found if not is_dft(name)]
+
+
 def stored_methods(store: SurfaceStore, collection: str) -> dict[str, Method]:
     """Return the methods of a collection by fingerprint: of records of any version, but of no imported ones.
 

@@ -276,7 +276,9 @@ class DescriptorModels:
         shares = {name: one.shares for name, one in fits.items()}
         held_out = {name: one.held_out for name, one in fits.items()}
         unseen = {name: one.unseen for name, one in fits.items() if one.unseen is not None}
-        rest = own.kept(carried, seed)
+        # rows of a rehearsal would count as DFT's in the trainings that they are handed on to
+        by_dft = own.without(train_part.rehearsed)
+        rest = carried if by_dft is None else by_dft.kept(carried, seed)
         used = any(forest.width > training.shape[1] for forest in forests.values())
         width = sources[0].shape[1] if sources is not None and used else 0
         return cls(forests, processes, shares, table, unseen, kind, rest, width), held_out

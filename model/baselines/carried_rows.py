@@ -17,7 +17,7 @@ from model.baselines.gaussian_process import NO_COMPOUND
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -47,6 +47,15 @@ class LabelledRows:
             if name.partition("@")[0] == target.partition("@")[0]:
                 found = np.where(np.isfinite(found), found, values)
         return found
+
+    def without(self, targets: Collection[str]) -> LabelledRows | None:
+        """Return the rows that have labels of other targets than these, and only those; None without any."""
+        if not set(targets) & self.labels.keys():
+            return self
+        labels = {name: values for name, values in self.labels.items() if name not in targets}
+        rest = LabelledRows(self.descriptors, self.compounds, labels)
+        labelled = np.flatnonzero(np.isfinite(np.stack(list(labels.values()))).any(axis=0)) if labels else []
+        return rest.some(np.asarray(labelled, dtype=np.intp)) if len(labelled) else None
 
     def kept(self, carried: LabelledRows | None, seed: int) -> LabelledRows:
         """Return these rows and those that they were carried beside, `MOST_ROWS` at most."""

@@ -31,9 +31,10 @@ from stores.labelled import (
     units_of_heads,
     values_by_head,
     wanted_targets,
-    without_mg_line,
+    left_out_line,
 )
 from stores.learning.snapshots import find_snapshot, snapshot_slabs
+from stores.method_names import is_dft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
@@ -179,11 +180,12 @@ class Dataset:
     skipped: tuple[str, ...] = ()  # one line for each labelled slab that no graph could be made of
     snapshot: str | None = None  # id of the snapshot that they come from, if any
     excluded: Mapping[str, int] = field(default_factory=dict)  # labels that an audit keeps out, by target
-    without_mg: str = ""  # line about labels of slabs without Mg that were left out
+    left_out: str = ""  # see `stores.labelled.left_out_line`
     # names of the classes of those targets that are no quantities: a label is a place among them
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     extras: tuple[str, ...] = ()  # names of the numeric columns of its compositions, in their order
     units: Mapping[str, str] = field(default_factory=dict)  # of targets other than `OWN_TARGETS`, where known
+    rehearsed: frozenset[str] = frozenset()  # targets whose labels are a potential's, not DFT's
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -202,7 +204,7 @@ class Dataset:
     def subset(self, indices: Sequence[int]) -> Dataset:
         """Return the entries with these numbers, in this order."""
         entries = tuple(self.entries[i] for i in indices)
-        return replace(self, entries=entries, skipped=(), without_mg="")
+        return replace(self, entries=entries, skipped=(), left_out="")
 
     @classmethod
     def from_store(
@@ -267,9 +269,9 @@ class Dataset:
         slabs = of_methods(everything, methods, separate=separate)
         named = ", ".join(uris)
         place = f"The store {named}" if len(uris) == 1 else f"What the stores {named} hold together"
-        heads = heads_of(slabs, wanted_targets(slabs, targets, place), separate=separate)
-        left_out = without_mg_line(everything, slabs) if methods is None else ""
-        return replace(cls._build(slabs, arrays, heads, settings, cache, tick), without_mg=left_out)
+        left_out = left_out_line(everything, slabs) if methods is None else ""
+        heads = heads_of(slabs, wanted_targets(slabs, targets, place, left_out), separate=separate)
+        return replace(cls._build(slabs, arrays, heads, settings, cache, tick), left_out=left_out)
 
     @classmethod
     def from_snapshot(
@@ -329,6 +331,7 @@ class Dataset:
     ) -> Self:
         """Join graphs, or compositions, and values of the records that have one of the heads."""
         excluded = count_excluded(slabs, {target for target, _ in heads})
+        rehearsed = frozenset(name for (_, method), name in heads.items() if not is_dft(method))
         values = values_by_head(slabs, heads)
         kept = [i for i, value in enumerate(values) if any(v is not None for v in value.values())]
         slabs, values = [slabs[i] for i in kept], [values[i] for i in kept]
@@ -342,6 +345,7 @@ class Dataset:
                 classes=_classes_of(slabs, heads),
                 extras=found.extras,
                 units=units_of_heads(slabs, heads),
+                rehearsed=rehearsed,
             )
         built = build_graphs(
             [arrays[slab.record_id] for slab in slabs], settings or GraphSettings(), cache=cache, tick=tick
@@ -385,6 +389,7 @@ class Dataset:
             excluded=excluded,
             classes=_classes_of(slabs, heads),
             units=units_of_heads(slabs, heads),
+            rehearsed=rehearsed,
         )
 
 

@@ -24,7 +24,7 @@ from stores.labelled import (
     of_methods,
     units_of_heads,
     wanted_targets,
-    without_mg_line,
+    left_out_line,
 )
 from stores.records import content_hash
 
@@ -182,7 +182,7 @@ class Draft:
     snapshot: Snapshot
     items: Mapping[str, dict[str, Any]] = field(repr=False)
     excluded: Mapping[str, int] = field(default_factory=dict)
-    without_mg: str = ""  # line about labels of slabs without Mg that were left out
+    left_out: str = ""  # see `stores.labelled.left_out_line`
 
 
 def draft_snapshot(
@@ -217,7 +217,8 @@ def draft_snapshot(
             labelled.append(replace(slab, slab=compact_slab(slab)))
         everything.append(replace(slab, slab=None))
     chosen = of_methods(labelled, methods, separate=separate)
-    names = wanted_targets(chosen, targets, place)
+    left_out = left_out_line(labelled, chosen) if methods is None else ""
+    names = wanted_targets(chosen, targets, place, left_out)
     heads = heads_of(chosen, names, separate=separate)
     counts: Counter[tuple[str, str]] = Counter()
     records = []
@@ -246,7 +247,6 @@ def draft_snapshot(
         records=listed,
     )
     excluded = count_excluded(of_methods(everything, methods, separate=separate), names)
-    left_out = without_mg_line(labelled, chosen) if methods is None else ""
     return Draft(snapshot, items, excluded, left_out)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -96,3 +98,12 @@ def test_damaged_rows_are_refused(source):
     ):
         with pytest.raises(InputError, match="training rows"):
             DescriptorModels.from_state(state | {"rows": state["rows"] | damage})
+
+
+def test_labels_of_a_rehearsal_are_not_handed_on(parts, source):
+    train, val, _ = parts
+    rehearsed = replace(train, rehearsed=frozenset({NAME}))
+    assert fit(rehearsed, val).rows is None
+    tuned = fit(rehearsed, val, source.rows)
+    assert len(tuned.rows.descriptors) == len(source.rows.descriptors)  # those of DFT are
+    assert DescriptorModels.from_state(fit(rehearsed, val).state()).rows is None

@@ -69,8 +69,8 @@ def test_without_a_choice_those_with_mg_are_taken(both):
     assert {slab.method for slab in taken} == {mg}
     draft = draft_snapshot(both)
     assert [head.method for head in draft.snapshot.heads] == [mg, mg]
-    assert draft.without_mg == f"2 slabs without Mg left out; --method {mg}{WITHOUT_MG} takes them"
-    assert draft_snapshot(both, methods=[mg]).without_mg == ""
+    assert draft.left_out == f"2 slabs without Mg left out; --method {mg}{WITHOUT_MG} takes them"
+    assert draft_snapshot(both, methods=[mg]).left_out == ""
 
 
 def test_those_of_another_method_are_left_out_too(both, surface):
@@ -81,7 +81,7 @@ def test_those_of_another_method_are_left_out_too(both, surface):
     slabs = list(labelled_slabs(both))
     assert len({slab.method for slab in slabs}) == 2
     assert [slab.record_id for slab in of_methods(slabs, None)] == ["a", "b"]
-    assert "1 slab without Mg left out" in draft_snapshot(both).without_mg
+    assert "1 slab without Mg left out" in draft_snapshot(both).left_out
 
 
 def test_a_model_of_mg_compounds_sees_no_news_in_others(both):

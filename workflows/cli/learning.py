@@ -313,8 +313,8 @@ def _load(
         )
     if found.skipped:
         LOG.warning("%d labelled slabs are left out; the first: %s", len(found.skipped), found.skipped[0])
-    if found.without_mg:
-        LOG.warning("%s", found.without_mg)
+    if found.left_out:
+        LOG.warning("%s", found.left_out)
     if line := excluded_line(found.excluded):
         LOG.warning("%s", line)
     return found

@@ -84,8 +84,8 @@ def create(
     print_table(heads_table(draft.snapshot))
     known = "" if new else "; the store had it already"
     print(f"snapshot {draft.snapshot.id} of {pluralize(draft.snapshot.n_records, 'record')}{known}")
-    if draft.without_mg:
-        print(draft.without_mg)
+    if draft.left_out:
+        print(draft.left_out)
     if line := excluded_line(draft.excluded):
         print(line)
     return 0
