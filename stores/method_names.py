@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stores.records import Method
@@ -29,6 +29,14 @@ def rehearsed_methods(store: SurfaceStore, collection: str) -> list[str]:
     """Return the fingerprints of a collection whose records are a rehearsal's, not DFT's; see `is_dft`."""
     found = store.distinct("method_fingerprint", collection=collection)
     return [name for name in found if not is_dft(name)]
+
+
+def rehearsal_filter(store: SurfaceStore, collection: str, *, rehearsed: bool) -> dict[str, Any]:
+    """Return the filter of the records of rehearsals, or of all others (an empty one where there are none)."""
+    names = rehearsed_methods(store, collection)
+    if rehearsed:
+        return {"method_fingerprint": {"$in": names}}
+    return {"method_fingerprint": {"$nin": names}} if names else {}
 
 
 def stored_methods(store: SurfaceStore, collection: str) -> dict[str, Method]:

@@ -40,6 +40,34 @@ def test_counts(mgsurf, filled):
     assert state["last_update"].endswith(("Z", "+00:00"))
 
 
+def of_a_potential(record):
+    mlip = record.method.model_copy(update={"engine": "mlip", "preset": "sevennet-0"})
+    changes = {"id": f"mlip-{record.id}", "method": mlip, "method_fingerprint": mlip.fingerprint}
+    return record.model_copy(update=changes)
+
+
+def test_a_rehearsal_is_counted_apart(mgsurf, filled, records, tmp_path):
+    alone = status(mgsurf, "--store", filled)
+    assert alone["rehearsal"]["surfaces"] == 0
+    both = tmp_path / "both.sqlite"
+    both.write_bytes(filled.read_bytes())
+    rehearsal = tmp_path / "rehearsal.sqlite"
+    for path in (both, rehearsal):
+        with open_store(f"sqlite:///{path}") as store:
+            store.add(map(of_a_potential, [*records.quickstart_surfaces()[:3], *records.calculations()[:2]]))
+    state = status(mgsurf, "--store", both)
+    counted = ("surfaces", "compounds", "verdicts", "calculations")
+    assert {name: state[name] for name in counted} == {name: alone[name] for name in counted}
+    assert state["rehearsal"]["surfaces"] == 3 and state["rehearsal"]["compounds"] == ["MgAg"]
+    assert state["rehearsal"]["calculations"]["bulk_relax"]["ok"] == 2
+    assert status(mgsurf, "--store", rehearsal)["surfaces"] == 0
+
+    shown = mgsurf("status", "--store", both, env={"COLUMNS": "80"}).stdout
+    assert "8 of Mg, MgAg" in shown and "rehearsal    3 of MgAg" in shown
+    alone = mgsurf("status", "--store", rehearsal, env={"COLUMNS": "80"}).stdout
+    assert "surfaces" not in alone and "rehearsal    3 of MgAg" in alone
+
+
 def test_words(mgsurf, filled):
     done = mgsurf("status", "--store", filled, env={"COLUMNS": "80"})
     assert "8 of Mg, MgAg" in done.stdout

@@ -184,3 +184,22 @@ def test_without_javascript_the_tables_are_there(browser, url):
     page.goto("/")
     assert page.locator("table.campaigns a:text-is('quickstart')").count() == 1
     context.close()
+
+
+def test_a_rehearsal_is_counted_apart(client_of, filled, records, tmp_path):
+    path = tmp_path / "s.sqlite"
+    shutil.copy(filled, path)
+    before = wait_for(client_of(path))
+    surface, calculation = records.quickstart_surfaces()[0], records.calculations()[0]
+    mlip = surface.method.model_copy(update={"engine": "mlip"})
+    changes = {"id": "rehearsal", "method": mlip, "method_fingerprint": mlip.fingerprint}
+    with open_store(f"sqlite:///{path}") as store:
+        store.add([one.model_copy(update=changes) for one in (surface, calculation)])
+    client = client_of(path)
+    data = wait_for(client)
+    for name in ("surfaces", "verdicts", "calculations"):
+        assert data[name] == before[name]
+    assert data["rehearsal"]["surfaces"] == 1 and data["rehearsal"]["calculations"]["ok"] == 1
+    assert sorted((row["facets"], row["rehearsal"]) for row in data["campaigns"]) == [(1, True), (8, False)]
+    assert client.get("/facets.json?method=mlip-").json()["total"] == 1
+    assert 'href="/facets?method=mlip-"' in client.get("/").text

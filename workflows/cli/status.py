@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stores.errors import InputError, MgsurfError, pluralize
+from stores.method_names import rehearsal_filter
 from workflows.cli.console import print_facts, print_table, print_text
 from workflows.cli.options import OUTPUT, CampaignArgument, JsonOption, ProjectOption, StoreOption
 from workflows.cli.typer_app import LOOK, app
@@ -104,20 +105,13 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
     """Count calculations by kind and status, surfaces by verdict, and list what went wrong.
 
     Surfaces are those of the campaign, if one is named; calculations those of the whole store, because
-    campaigns share them. Returns plain values, as `mgsurf status --json` prints them.
+    campaigns share them. What a potential computed for a rehearsal is counted apart. Returns plain values, as `mgsurf status --json` prints them.
     """
     from stores.exclusions import list_excluded
     from stores.imported import IS_SLAB
     from stores.labelled import BULK, COMPOSITION
 
     of_campaign = {"campaign": campaign} if campaign else {}
-    counts = {
-        kind: {
-            status: store.count({"kind": kind, "output.status": status}, "calculations")
-            for status in STATUSES
-        }
-        for kind in CALCULATION_KINDS
-    }
     problems = store.query(
         {"output.status": {"$ne": "ok"}},
         ["label", "output.status", "output.reason"],
@@ -135,12 +129,9 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
         "campaign": campaign,
         "running": running.words if running else None,
         "progress": (running.progress or None) if running else None,
-        "surfaces": store.count(of_campaign),
-        # reads the records, where `distinct` reads an index: damaged ones are named
-        "compounds": sorted({found["formula"] for found in store.query(of_campaign, ["formula"])}),
-        "verdicts": {target: _verdict_counts(store, target, of_campaign) for target in TARGETS},
+        **_counts(store, of_campaign, rehearsed=False),
+        "rehearsal": _counts(store, of_campaign, rehearsed=True),
         "excluded": dict(Counter(value["target"] for value in list_excluded(store))),
-        "calculations": counts,
         "problems": [
             {"label": c["label"], "status": c["output"]["status"], "reason": c["output"].get("reason", "")}
             for c in problems
@@ -149,6 +140,25 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
         "imported": _imported(store, IS_SLAB["geometry"]),
         "crystals": _imported(store, BULK),
         "compositions": _imported(store, COMPOSITION),
+    }
+
+
+def _counts(store: SurfaceStore, of_campaign: dict[str, Any], *, rehearsed: bool) -> dict[str, Any]:
+    """Count surfaces and calculations of rehearsals with a potential, or all others."""
+    surfaces = {**of_campaign, **rehearsal_filter(store, "surfaces", rehearsed=rehearsed)}
+    calculations = rehearsal_filter(store, "calculations", rehearsed=rehearsed)
+    return {
+        "surfaces": store.count(surfaces),
+        # reads the records, where `distinct` reads an index: damaged ones are named
+        "compounds": sorted({found["formula"] for found in store.query(surfaces, ["formula"])}),
+        "verdicts": {target: _verdict_counts(store, target, surfaces) for target in TARGETS},
+        "calculations": {
+            kind: {
+                status: store.count({"kind": kind, "output.status": status, **calculations}, "calculations")
+                for status in STATUSES
+            }
+            for kind in CALCULATION_KINDS
+        },
     }
 
 
@@ -193,7 +203,13 @@ def print_status(state: dict[str, Any], console: Console | None) -> None:
 
     print_facts([(name, value) for name, value in _facts(state) if value], console)
     print_text("", console)
-    print_table(calculation_table(state["calculations"]), console)
+    rehearsal = state["rehearsal"]["calculations"]
+    if _total(state["calculations"]) or not _total(rehearsal):
+        print_table(calculation_table(state["calculations"]), console)
+    if _total(rehearsal):
+        if _total(state["calculations"]):
+            print_text("", console)
+        print_table(calculation_table(rehearsal, "rehearsal"), console)
     for problem in state["problems"][:SHOWN_PROBLEMS]:
         style = "red" if problem["status"] == "failed" else "yellow"
         words = f"  {problem['label']}: {problem['reason']}"
@@ -208,15 +224,24 @@ def print_status(state: dict[str, Any], console: Console | None) -> None:
 
 def status_line(state: dict[str, Any]) -> str:
     """Return the state in one line, for a log."""
-    totals = {name: sum(row[name] for row in state["calculations"].values()) for name in STATUSES}
-    parts = [
-        pluralize(state["surfaces"], "surface"),
-        "calculations: "
-        + ", ".join(f"{number} {name}" for name, number in totals.items() if number or name == "ok"),
+    parts = [_line_of_counts(state)]
+    if state["rehearsal"]["surfaces"] or _total(state["rehearsal"]["calculations"]):
+        parts.append(f"rehearsal: {_line_of_counts(state['rehearsal'])}")
+    parts += [
         f"running {state['running']}" if state["running"] else "nothing runs",
         state["progress"] or "",
     ]
     return "; ".join(part for part in parts if part)
+
+
+def _line_of_counts(counts: dict[str, Any]) -> str:
+    totals = {name: sum(row[name] for row in counts["calculations"].values()) for name in STATUSES}
+    named = ", ".join(f"{number} {name}" for name, number in totals.items() if number or name == "ok")
+    return f"{pluralize(counts['surfaces'], 'surface')}; calculations: {named}"
+
+
+def _total(calculations: dict[str, dict[str, int]]) -> int:
+    return sum(sum(row.values()) for row in calculations.values())
 
 
 def remote_line(state: CampaignState) -> str:
@@ -243,12 +268,10 @@ def _facts(state: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
     yield "running", Text(state["running"] or "nothing", style="green" if state["running"] else "dim")
     yield "progress", state["progress"] or ""
     yield "last update", _ago(state["last_update"])
-    compounds = ", ".join(state["compounds"][:10]) + (" ..." if len(state["compounds"]) > 10 else "")
-    yield "surfaces", f"{state['surfaces']}" + (f" of {compounds}" if compounds else "")
-    for target, counts in state["verdicts"].items():
-        symbol = {"surface_energy": "γ", "work_function": "Φ"}[target]
-        words = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in counts.items())
-        yield f"  {symbol}", words
+    if state["surfaces"] or not state["rehearsal"]["surfaces"]:
+        yield from _surface_facts("surfaces", state)
+    if state["rehearsal"]["surfaces"]:
+        yield from _surface_facts("rehearsal", state["rehearsal"], ", by a potential without DFT")
     for key, noun, use in (
         ("imported", "slab", "--labels of query, plot and export includes them"),
         ("crystals", "bulk crystal", "mgsurf train learns from them"),
@@ -262,12 +285,21 @@ def _facts(state: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
         yield "excluded", Text(excluded.removeprefix("excluded by "), style="yellow")
 
 
-def calculation_table(counts: dict[str, dict[str, int]]) -> Table:
+def _surface_facts(name: str, counts: dict[str, Any], by: str = "") -> Iterator[tuple[str, str]]:
+    compounds = ", ".join(counts["compounds"][:10]) + (" ..." if len(counts["compounds"]) > 10 else "")
+    yield name, f"{counts['surfaces']}" + (f" of {compounds}" if compounds else "") + by
+    for target, verdicts in counts["verdicts"].items():
+        symbol = {"surface_energy": "γ", "work_function": "Φ"}[target]
+        words = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in verdicts.items())
+        yield f"  {symbol}", words
+
+
+def calculation_table(counts: dict[str, dict[str, int]], heading: str = "calculations") -> Table:
     """Count calculations by kind and status."""
     from rich.text import Text
 
     names = (*STATUSES, "total")
-    table = Table([Column("calculations"), *(Column(name, right=True) for name in names)])
+    table = Table([Column(heading), *(Column(name, right=True) for name in names)])
     styles = {"ok": "green", "unconverged": "yellow", "failed": "red"}
     for kind, row in counts.items():
         cells = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import MgsurfError, duration
 from stores.learning.candidates import CANDIDATES
+from stores.method_names import rehearsal_filter
 from stores.settings_file import resolve_work_dir
 from workflows.execution.running import RunState, read_running
 from workflows.report.surface_filter import STATUSES, TARGETS
@@ -51,8 +52,9 @@ def overview_data(
     Returns
     -------
     dict
-        ``runs`` on this machine, ``queue``, ``campaigns``, and of the whole store ``verdicts``,
-        ``calculations`` by status, the ``latest`` ones, and counts of the other collections.
+        ``runs`` on this machine, ``queue``, ``campaigns``, and of the whole store ``surfaces``, ``verdicts``,
+        ``calculations`` by status, the same of ``rehearsal`` without DFT, the ``latest`` calculations, and
+        counts of the other collections.
     """
     fields = ["id", "label", "kind", "created_at", "output.status", "output.reason", "output.directory"]
     newest = list(
@@ -60,18 +62,8 @@ def overview_data(
     )
     folders = [str((one["output"] or {}).get("directory") or "") for one in newest]
     return {
-        "surfaces": store.count(),
-        "verdicts": {
-            target: {
-                status: number
-                for status in STATUSES
-                if (number := store.count({f"verdicts.{target}.status": status}))
-            }
-            for target in TARGETS
-        },
-        "calculations": {
-            status: store.count({"output.status": status}, "calculations") for status in CALCULATION_STATUSES
-        },
+        **_counts(store, rehearsed=False),
+        "rehearsal": _counts(store, rehearsed=True),
         "candidates": store.count({}, CANDIDATES),
         "models": store.count({}, "models"),
         "imported": store.count({}, "labels"),
@@ -87,6 +79,29 @@ def overview_data(
             }
             for one in newest[:LATEST]
         ],
+    }
+
+
+def _counts(store: SurfaceStore, *, rehearsed: bool) -> dict[str, Any]:
+    """Count facets and calculations of rehearsals with a potential, or all others."""
+    surfaces, calculations = (
+        rehearsal_filter(store, collection, rehearsed=rehearsed)
+        for collection in ("surfaces", "calculations")
+    )
+    return {
+        "surfaces": store.count(surfaces),
+        "verdicts": {
+            target: {
+                status: number
+                for status in STATUSES
+                if (number := store.count({f"verdicts.{target}.status": status, **surfaces}))
+            }
+            for target in TARGETS
+        },
+        "calculations": {
+            status: store.count({"output.status": status, **calculations}, "calculations")
+            for status in CALCULATION_STATUSES
+        },
     }
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stores.errors import MgsurfError
+from stores.method_names import is_dft
 
 if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
@@ -31,6 +32,7 @@ class Facet(NamedTuple):
     surface_energy: str
     work_function: str
     created_at: str
+    rehearsal: bool  # computed by a potential, not by DFT
 
 
 class SurfaceTally:
@@ -92,7 +94,7 @@ class SurfaceTally:
 
     def _since(self, store: SurfaceStore, moment: str) -> bool:
         """Read the facets written at or after a moment; whether any differs from what is known."""
-        fields = ["id", "campaign", "formula", "verdicts", "created_at"]
+        fields = ["id", "campaign", "formula", "verdicts", "created_at", "method_fingerprint"]
         criteria = {"created_at": {"$gte": moment}} if moment else {}
         changed = False
         for document in store.query(criteria, fields):
@@ -103,6 +105,7 @@ class SurfaceTally:
                 verdicts["surface_energy"]["status"],
                 verdicts["work_function"]["status"],
                 document["created_at"],
+                not is_dft(document["method_fingerprint"]),
             )
             if self._facets.get(document["id"]) != facet:
                 self._facets[document["id"]] = facet
@@ -112,11 +115,11 @@ class SurfaceTally:
 
 
 def rows(facets: Any) -> list[dict[str, Any]]:
-    """Return the counts of each campaign, the one written last first."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return the counts of each campaign, the one written last first; what was rehearsed has its own row."""
+    found: dict[tuple[str, bool], dict[str, Any]] = {}
     for facet in facets:
         row = found.setdefault(
-            facet.campaign,
+            (facet.campaign, facet.rehearsal),
             {
                 "facets": 0,
                 "compounds": set(),
@@ -133,12 +136,13 @@ def rows(facets: Any) -> list[dict[str, Any]]:
     plain = [
         {
             "campaign": name,
+            "rehearsal": rehearsal,
             "facets": row["facets"],
             "compounds": len(row["compounds"]),
             "latest": row["latest"],
             "surface_energy": dict(row["surface_energy"]),
             "work_function": dict(row["work_function"]),
         }
-        for name, row in found.items()
+        for (name, rehearsal), row in found.items()
     ]
     return sorted(plain, key=lambda row: row["latest"], reverse=True)
