@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from stores.errors import pluralize
-from workflows.cli.console import page, print_table, print_text
+from stores.method_names import is_dft
+from workflows.cli.console import page, print_facts, print_table, print_text
 from workflows.cli.options import CampaignFile, QuietOption, StoreOption
 from workflows.cli.typer_app import COMPUTE, app
 from workflows.report.table import Column, Table
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from workflows.flows.refresh import RefreshMaker
     from workflows.flows.surface import SurfaceMaker
     from workflows.structures.slabs import SymmetricSlab
+
+REHEARSAL = "none from a rehearsal without DFT"
+"""What `mgsurf run` reports in the place of what is missing for the next model."""
 
 
 @app.command(rich_help_panel=COMPUTE)
@@ -248,16 +252,20 @@ def _conclude(
         shown = results.uri
         found = {document["id"]: document for document in results.query({"id": {"$in": tally.records}})}
     documents = [found[i] for i in dict.fromkeys(tally.records) if i in found]
+    facts = [("store", shown)]
     if documents:
         print_table(surface_table(documents, title=settings.name), console)
-        print_text(f"picture  {_draw(documents, settings.name, work_dir, tally)}", console)
-    print_text(f"store    {shown}", console)
-    print_text(
-        f"{pluralize(len(documents), 'surface')}; {pluralize(len(tally.computed), 'calculation')} run, "
-        f"{len(tally.reused)} found in the store, {seconds / 60:.1f} min",
-        console,
-    )
-    print_text(f"model    {refresh_line(uri, settings.refresh)}", console)
+        facts.insert(0, ("picture", _draw(documents, settings.name, work_dir, tally)))
+    rehearsed = bool(documents) and not any(is_dft(one["method_fingerprint"]) for one in documents)
+    facts += [
+        (
+            "done",
+            f"{pluralize(len(documents), 'surface')}; {pluralize(len(tally.computed), 'calculation')} run, "
+            f"{len(tally.reused)} found in the store, {seconds / 60:.1f} min",
+        ),
+        ("model", REHEARSAL if rehearsed else refresh_line(uri, settings.refresh)),
+    ]
+    print_facts(facts, console)
     if tally.problems:
         count = pluralize(len(tally.problems), "problem")
         console.print(f"[red]{count}[/red] (details in {work_dir / 'mgsurf.log'}):", soft_wrap=True)
