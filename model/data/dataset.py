@@ -27,11 +27,11 @@ from stores.labelled import (
     count_excluded,
     heads_of,
     labelled_slabs,
+    left_out_line,
     of_methods,
     units_of_heads,
     values_by_head,
     wanted_targets,
-    left_out_line,
 )
 from stores.learning.snapshots import find_snapshot, snapshot_slabs
 from stores.method_names import is_dft

@@ -21,10 +21,10 @@ from stores.labelled import (
     count_excluded,
     heads_of,
     labelled_slabs,
+    left_out_line,
     of_methods,
     units_of_heads,
     wanted_targets,
-    left_out_line,
 )
 from stores.records import content_hash
 

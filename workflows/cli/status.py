@@ -105,7 +105,8 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
     """Count calculations by kind and status, surfaces by verdict, and list what went wrong.
 
     Surfaces are those of the campaign, if one is named; calculations those of the whole store, because
-    campaigns share them. What a potential computed for a rehearsal is counted apart. Returns plain values, as `mgsurf status --json` prints them.
+    campaigns share them. What a potential computed for a rehearsal is counted apart. Returns plain values,
+    as `mgsurf status --json` prints them.
     """
     from stores.exclusions import list_excluded
     from stores.imported import IS_SLAB
