@@ -32,7 +32,7 @@ def rehearsed_methods(store: SurfaceStore, collection: str) -> list[str]:
 
 
 def rehearsal_filter(store: SurfaceStore, collection: str, *, rehearsed: bool) -> dict[str, Any]:
-    """Return the filter of the records of rehearsals, or of all others: empty in a store without rehearsals."""
+    """Return the filter of the records of rehearsals, or of all others: empty where nothing was rehearsed."""
     names = rehearsed_methods(store, collection)
     if rehearsed:
         return {"method_fingerprint": {"$in": names}}

@@ -148,6 +148,12 @@ def test_people_may_have_a_name_of_one_word_or_the_family_name_first():
         ("node17:/scratch/somebody/runs/OUTCAR", "node17:OUTCAR"),
         ("file:///scratch/somebody/OUTCAR", "OUTCAR"),
         (json.dumps("stopped\n/scratch/somebody/OUTCAR"), json.dumps("stopped\nOUTCAR")),
+        ("see /home/Ada Lovelace/my data/OUTCAR", "see OUTCAR"),
+        ("cannot read '/home/Ada de la Cruz/set of data 2/OUTCAR'", "cannot read 'OUTCAR'"),
+        (json.dumps({"a": "/my data/POSCAR", "b": "x"}), json.dumps({"a": "POSCAR", "b": "x"})),
+        (json.dumps('no "/my data of 2025/x"'), json.dumps('no "x"')),
+        ("/my data/OUTCAR: 0.03 eV/A after 3 steps", "OUTCAR: 0.03 eV/A after 3 steps"),
+        ("in /scratch/run 12 atoms/cell, /tmp or /dev/shm/x", "in run 12 atoms/cell, /tmp or x"),
         ("https://example.org/a/b/c, eV/A^2, 1/2/3", "https://example.org/a/b/c, eV/A^2, 1/2/3"),
     ],
 )

@@ -6,9 +6,14 @@ import re
 
 from stores.secrets import masked
 
-_FOLDERS = re.compile(rb"/(?:(?<![\w./].)|(?<=\\[nrt].))(?:[^\s\"'/\\,;]+/)+")
+_NAME = rb"[^\s\"'/\\,;]+"
+_FOLDERS = re.compile(
+    rb"/(?:(?<![\w./].)|(?<=\\[nrt].))"
+    rb"(?:(?<=[\"'].)[^\"'\\,;:]*/(?=[^\"'\\,;:/]*[\"'\\])"
+    rb"|(?:(?:" + _NAME + rb"(?<![:.)])(?: [A-Za-z][^\s\"'/\\,;:]*){1,2}|" + _NAME + rb")/)+)"
+)
 """Folders of an absolute path, also behind a host or an escaped line break; begins with the slash, which is
-found fast."""
+found fast. A path between quotation marks may hold any blanks; elsewhere, a name of up to three words does."""
 
 
 def public_bytes(text: bytes) -> bytes:
