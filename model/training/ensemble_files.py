@@ -91,8 +91,8 @@ def load_ensemble(folder: Path) -> Ensemble:
     path = manifest_of(folder)
     if path is None:
         raise InputError(
-            f"{folder}: holds no trained model (no {MANIFEST}); name a folder that mgsurf train wrote with "
-            "--model, or train one with mgsurf train"
+            f"{folder}: holds no trained model (no {MANIFEST}); name the folder of a trained model "
+            "with --model, or train one with mgsurf train"
         )
     manifest = read_json(path)
     if manifest.get("format") != FORMAT:

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 from typer.models import CommandFunctionType
 
+from stores.errors import MgsurfError
 from stores.paths import expand_user
 
 COMPUTE = "Compute"
@@ -39,7 +40,7 @@ class Command(TyperCommand):
                 )
 
     def invoke(self, ctx: Any) -> Any:
-        """Replace ``~`` in every path, then run the command."""
+        """Replace ``~`` in every path, then run the command; errors name options that it has."""
         for name, value in ctx.params.items():
             if isinstance(value, Path):
                 ctx.params[name] = expand_user(value, name)
@@ -47,7 +48,18 @@ class Command(TyperCommand):
                 ctx.params[name] = [
                     expand_user(entry, name) if isinstance(entry, Path) else entry for entry in value
                 ]
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except MgsurfError as error:
+            if "--" in str(error) and error.args == (str(error),):
+                from workflows.cli.remedies import commands_of, file_of, fitting_remedy
+
+                root = ctx.find_root()
+                name = ctx.command_path.removeprefix(root.command_path).strip()
+                error.args = (
+                    fitting_remedy(str(error), name, commands_of(root.command), file_of(ctx.params)),
+                )
+            raise
 
 
 def _finite_value(parameter: Any, process: Callable[..., Any], context: Any, value: Any) -> Any:

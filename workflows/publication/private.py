@@ -13,7 +13,7 @@ _FOLDERS = re.compile(
     rb"|(?:(?:" + _NAME + rb"(?<![:.)])(?: [A-Za-z][^\s\"'/\\,;:]*){1,2}|" + _NAME + rb")/)+)"
 )
 """Folders of an absolute path, also behind a host or an escaped line break; begins with the slash, which is
-found fast. A path between quotation marks may hold any blanks; elsewhere, a name of up to three words does."""
+found fast. Blanks: any in a path between quotation marks, elsewhere in a name of up to three words."""
 
 
 def public_bytes(text: bytes) -> bytes:
