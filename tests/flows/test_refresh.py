@@ -15,7 +15,7 @@ import pytest
 from model.training.presets import PRESETS
 from stores.connections import open_store
 from stores.errors import InputError, StoreError
-from stores.learning.history import begin_refresh, last_refresh, refreshes, write_refresh
+from stores.learning.history import REFRESHES, begin_refresh, last_refresh, write_refresh
 from stores.learning.leases import take_lease
 from stores.learning.registry import ModelRegistry, blob_id
 from stores.learning.snapshots import list_snapshots
@@ -54,6 +54,11 @@ def learned(tmp_path_factory, filled, graphs):
     place = Place(folder)
     assert place.refresh(**WELL)["outcome"] == "promoted", place.said
     return folder / "results.sqlite"
+
+
+def refresh_numbers(store) -> list[int]:
+    """Numbers of all refreshes of a store, the last one first."""
+    return [d["number"] for d in store.query({}, sort={"number": -1}, collection=REFRESHES)]
 
 
 class Place:
@@ -441,7 +446,7 @@ def test_killed_at_any_step_the_next_goes_on(taught, mark, step):
     registry = taught.registry()
     assert registry.champion() == before
     registry.weights(registry.champion())
-    begun = [entry.number for entry in refreshes(registry.store)]
+    begun = refresh_numbers(registry.store)
     # records that come in between belong to the refresh after this one
     fill(taught.uri, ("MgLi",))
     answer = taught.refresh()
@@ -489,7 +494,7 @@ def test_two_at_once(taught):
     assert ends == [0, 0]
     registry = taught.registry()
     assert [card.version for card in registry.cards()] == [1, 2]
-    assert [entry.number for entry in refreshes(registry.store)] == [2, 1]
+    assert refresh_numbers(registry.store) == [2, 1]
     assert len([d for d in registry.decision_log().decisions if d.version == 2]) == 1
 
 

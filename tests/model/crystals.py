@@ -8,6 +8,8 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from model.graphs.graph import SlabGraph
+from model.graphs.slab_frame import slab_frame
+from model.graphs.thickness import thicken_frame
 from workflows.structures.slabs import SlabSettings, SymmetricSlab, enumerate_slabs
 
 CRYSTALS = {
@@ -49,6 +51,19 @@ def slab(name: str, miller: tuple[int, int, int], termination: int = 0) -> Struc
     return next(
         s.structure for s in slabs_of(name) if s.miller_index == miller and s.termination == termination
     )
+
+
+def thicken(structure: Structure, min_thickness: float) -> Structure:
+    """Return a slab made thicker, as graphs are made of it: c along z, centred, with the same vacuum."""
+    frame = slab_frame(structure)
+    thick = thicken_frame(frame, min_thickness)
+    if thick is frame:
+        return structure
+    height = thick.thickness + thick.vacuum
+    lattice = np.zeros((3, 3))
+    lattice[:2, :2], lattice[2, 2] = thick.cell, height
+    fractional = np.column_stack([thick.plane, (thick.heights + thick.vacuum / 2) / height])
+    return Structure(lattice, [int(number) for number in thick.numbers], fractional)
 
 
 def described(graph: SlabGraph, max_depth: float = np.inf) -> np.ndarray:
