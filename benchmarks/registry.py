@@ -27,14 +27,8 @@ from benchmarks.stores import PARTNERS, surface  # noqa: E402
 from stores.connections import open_store  # noqa: E402
 from stores.learning.model_card import ModelFacts  # noqa: E402
 from stores.learning.registry import ModelRegistry  # noqa: E402
-from stores.learning.snapshots import (  # noqa: E402
-    create_snapshot,
-    diff_snapshots,
-    draft_snapshot,
-    find_snapshot,
-    news_since,
-    snapshot_slabs,
-)
+from stores.learning.snapshot_changes import diff_snapshots, news_since  # noqa: E402
+from stores.learning.snapshots import create_snapshot, draft_snapshot, find_snapshot, snapshot_slabs  # noqa: E402
 
 
 def line(what: str, run: Callable[[], Any], repeat: int = 1) -> None:

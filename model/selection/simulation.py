@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.evaluation.metrics import labels, mean_and_spread
-from model.selection.acquisition import Known, Pool, choose
+from model.selection.acquisition import choose
+from model.selection.pool import Known, Pool
 from model.selection.simulation_plan import Stage, front_share, objective_of, parts, start_set, world_of
 from model.training.ablation import Step
 from model.training.checked_json import read_json, write_json

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from model.data.dataset import Dataset, compound_keys, group_identical
+from model.data.dataset import Dataset
+from model.data.identical_slabs import compound_keys, group_identical
 from model.graphs.batch import collate
 from model.graphs.cache import GraphCache
 from model.graphs.graph import GraphSettings, build_graph
