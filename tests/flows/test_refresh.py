@@ -20,7 +20,7 @@ from stores.learning.leases import take_lease
 from stores.learning.registry import ModelRegistry, blob_id
 from stores.learning.snapshots import list_snapshots
 from tests.flows.labelled_store import HELD, METHOD, MORE, OTHER, TRAIN, VAL, fill, quick_settings
-from workflows.flows.campaign import settings as campaign_refresh
+from workflows.flows.campaign import values as campaign_values
 from workflows.flows.refresh import TRAINING, RefreshMaker, predict_all
 from workflows.flows.refresh_check import look, recipe_of
 from workflows.jobs.progress import PROGRESS
@@ -122,7 +122,7 @@ def taught(tmp_path, learned, graphs, monkeypatch):
 
 
 def test_the_campaign_file_knows_all_presets():
-    assert set(campaign_refresh.PRESETS) - {"quick"} == PRESET_NAMES - {"quick"}
+    assert set(campaign_values.PRESETS) - {"quick"} == PRESET_NAMES - {"quick"}
 
 
 def test_the_first_model_is_champion_because_it_beats_the_mean(learned):

@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from workflows.analysis.hull import HullPosition
-    from workflows.flows.campaign.settings import Campaign, MillerIndex
+    from workflows.flows.campaign.settings import Campaign
+    from workflows.flows.campaign.values import MillerIndex
     from workflows.flows.enumeration.lock_model import Phase
     from workflows.structures.sources.protocol import Candidate
 
