@@ -137,11 +137,9 @@ def find_opening(frame: SlabFrame) -> tuple[float, Motion]:
 
 
 def _opening(frame: SlabFrame, motion: Motion) -> float:
-    """Return the height at which to open the slab: in the widest gap near the middle.
-
-    The cut and its image under the motion's inverse lie at equal places of the crystal, so that whichever
-    gap is taken the result is the same crystal; a wide one is safe from rounding.
-    """
+    """Return the height at which to open the slab: in the widest gap near the middle."""
+    # the cut and its image under the motion's inverse lie at equal places of the crystal, so that whichever
+    # gap is taken the result is the same crystal; a wide one is safe from rounding
     centre = frame.thickness / 2 + motion.rise / 2  # the repeated part is then the middle one
     levels = np.unique(np.round(frame.heights, 6))
     gaps, places = np.diff(levels), (levels[1:] + levels[:-1]) / 2
@@ -179,10 +177,8 @@ def _refusal(frame: SlabFrame) -> str:
 
 
 def _turns(cell: NDArray[np.float64]) -> list[NDArray[np.int64]]:
-    """Return the point operations of a reduced plane lattice, the identity first.
-
-    For reduced vectors all entries are -1, 0 or 1.
-    """
+    """Return the point operations of a reduced plane lattice, the identity first."""
+    # for reduced vectors all entries are -1, 0 or 1
     metric = cell @ cell.T
     turned = _UNIMODULAR @ metric @ _UNIMODULAR.transpose(0, 2, 1)
     fits = (np.abs(turned - metric) <= 1e-2 + 2e-3 * np.abs(metric)).all(axis=(1, 2))

@@ -188,11 +188,9 @@ def _largest(values: Array, count: int) -> Indices:
 
 
 def _random(pool: Pool, n: int, seed: int, per_cost: bool, budget: float | None) -> list[Choice]:
-    """Draw without replacement; per cost with chances that fall as the cost grows.
-
-    An exponential variate divided by a candidate's weight, and the smallest first, draws as weights ask for
-    (Efraimidis and Spirakis, Information Processing Letters 97, 181, 2006).
-    """
+    """Draw without replacement; per cost with chances that fall as the cost grows."""
+    # an exponential variate divided by a candidate's weight, and the smallest first, draws as weights ask for
+    # (Efraimidis and Spirakis, Information Processing Letters 97, 181, 2006)
     keys = np.random.default_rng(seed).exponential(size=len(pool))
     words = f"drawn at random (seed {seed})"
     if per_cost:

@@ -200,10 +200,8 @@ class DocumentTable(Collection):
         skip: int = 0,
         limit: int = 0,
     ) -> Iterator[Found]:
-        """Yield the matching documents in order, with their row numbers, from `skip` on at most `limit`.
-
-        Where the columns decide alone, the documents that are passed over are not read.
-        """
+        """Yield the matching documents in order, with their row numbers, from `skip` on at most `limit`."""
+        # where the columns decide alone, the documents that are passed over are not read
         wanted = checked(criteria)
         order = sort_order(sort)
         test = predicate(wanted) if wanted else None
@@ -245,10 +243,8 @@ class DocumentTable(Collection):
         yield from islice(found, ahead, ahead + limit if limit else None)
 
     def _are_few(self, connection: Connection, table: Table, condition: Condition, limit: int) -> bool:
-        """Return whether rows are better found by the filter and sorted than found in order.
-
-        SQLite decides this by averages of each column, and can be wrong by a factor of a thousand.
-        """
+        """Return whether rows are better found by the filter and sorted than found in order."""
+        # SQLite decides this by averages of each column, and can be wrong by a factor of a thousand
         sql = f"SELECT count(*) FROM (SELECT 1 FROM {table.sql} WHERE {condition.sql} LIMIT {_FEW + 1})"
         return not limit or int(connection.execute(sql, condition.values).fetchone()[0]) <= _FEW
 
@@ -264,11 +260,9 @@ class DocumentTable(Collection):
     def _documents(
         self, connection: Connection, table: Table, numbers: list[int], whole: bool
     ) -> Iterator[Found]:
-        """Read documents by row number, in this order; those removed meanwhile are passed over.
-
-        With their large fields if `whole`. The texts are read at once, and parsed one by one: many parsed
-        documents at a time would keep Python's garbage collector busy.
-        """
+        """Read documents by row number, in this order; those removed meanwhile are passed over."""
+        # with their large fields if `whole`. The texts are read at once, and parsed one by one: many parsed
+        # documents at a time would keep Python's garbage collector busy.
         lights = _texts(connection, table.sql, "_doc", numbers)
         bodies = _texts(connection, table.heavy_sql, "body", numbers) if whole else None
         return self._parsed((number for number in numbers if number in lights), lights, bodies)
