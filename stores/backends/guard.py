@@ -194,7 +194,7 @@ class Guard:
         return [stat.st_ino, stat.st_size, *times, stat.st_mode, stat.st_uid, stat.st_gid, stat.st_nlink]
 
     def _is_as_recorded(self) -> bool | None:
-        """Return whether the file looks as recorded, None if no record says how it should look."""
+        """Return whether the file looks as recorded, None without a record of how it should look."""
         for _ in range(5):  # another process may write the file, and record it, between both looks
             record = self._read()
             if record is None or "file" not in record:

@@ -27,7 +27,7 @@ from workflows.jobs.progress import PROGRESS
 
 PRESET_NAMES = set(PRESETS)
 FAST = {"members": 1, "epochs": 4}
-"""For challengers about which nothing is asked but that they be decided about."""
+"""For challengers that only have to be decided about."""
 WELL = {"members": 2, "epochs": 40}
 
 
@@ -308,7 +308,7 @@ def test_who_loses_the_lease_while_training_publishes_nothing_and_says_so(taught
 
 
 def test_a_damaged_champion_is_passed_over(taught):
-    """Its weights cannot be loaded: the challenger is compared with the mean, and the log says why."""
+    """Its weights cannot be loaded: the challenger is compared with the mean, and the log has the reason."""
     registry = taught.registry()
     file = registry.champion().weights.files[1]
     chunk = next(registry.store.query({"blob": file.sha256}, collection="blobs"))
@@ -398,7 +398,7 @@ def in_child(work) -> int:
 
 
 def killed(place: Place, mark: str = "never said", step: str = "", **changes) -> bool:
-    """Refresh in a process that is killed when it says something, or calls something; False if it ended."""
+    """Refresh in a process that is killed when it logs something, or calls something; False if it ended."""
 
     class Kill(logging.Handler):
         def emit(self, record):
@@ -484,7 +484,7 @@ def test_a_training_goes_on_in_the_middle(taught):
 
 
 def test_two_at_once(taught):
-    """One trains and decides, the other says so; both end well."""
+    """One trains and decides, the other reports that; both end well."""
     fill(taught.uri, MORE)
     first = threading.Thread(target=lambda: ends.append(in_child(taught.refresh)))
     ends: list[int] = []

@@ -7,7 +7,8 @@ from pymatgen.core import Composition, Element, Lattice, Structure
 from model.graphs.graph import GraphSettings, build_graph
 from model.graphs.slab_frame import slab_frame
 from model.graphs.thickness import NoRepeatError, bulk_cell, crystal_inside
-from tests.model.crystals import CRYSTALS, slab, slabs_of, thicken
+from tests.crystals import CRYSTALS
+from tests.model.crystals import slab, slabs_of, thicken
 
 NAMES = ["MgAg", "MgZn2", "Mg2Ni", "Mg3Sb2", "Mg"]
 WHOLE = GraphSettings(whole_shells=True)

@@ -79,7 +79,7 @@ def parity_figure(
     """Draw predictions against labels, one panel for each target, with training, validation and test sets.
 
     Rows are those of `model.evaluation.metrics.prediction_rows`, metrics those of `evaluate`, by target;
-    `truth` says what labels are.
+    `truth` names the labels.
     """
     targets = list(metrics)
     with styled():

@@ -386,7 +386,7 @@ def _record(
     if compound.lattice_is_guess and not known:
         notes.append("estimated lattice")
     if crystal is None:
-        notes.append("no crystal, hence no surfaces")
+        notes.append("no crystal, so no surfaces")
     if compound.energy_source.startswith(BY_COMPOSITION):
         energy = with_sigma(compound.formation_energy or 0.0, compound.energy_sigma)
         notes.append(
