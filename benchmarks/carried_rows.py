@@ -54,7 +54,7 @@ def read(store: str) -> tuple[Dataset, LabelledRows]:
     return dataset, rows
 
 
-def predict(rows: LabelledRows, name: str, asked: LabelledRows, trees: int, steps: int = 0) -> Array:
+def predict(rows: LabelledRows, name: str, wanted: LabelledRows, trees: int, steps: int = 0) -> Array:
     """Predict with the mean of trees and a process whose lengths were learned for so many steps."""
     true = rows.of_quantity(name)
     forest = Forest.fit(rows.descriptors, true, trees, 0)
@@ -62,9 +62,9 @@ def predict(rows: LabelledRows, name: str, asked: LabelledRows, trees: int, step
         rows.descriptors, true, 0, None if name in WITHOUT_OFFSET else rows.compounds, stages=(steps,)
     )
     assert forest is not None
-    known = np.where(np.isin(asked.compounds, rows.compounds), asked.compounds, NO_COMPOUND)
-    each = process[0].predict(asked.descriptors, known)
-    return (forest.predict(asked.descriptors)[0] + each) / 2
+    known = np.where(np.isin(wanted.compounds, rows.compounds), wanted.compounds, NO_COMPOUND)
+    each = process[0].predict(wanted.descriptors, known)
+    return (forest.predict(wanted.descriptors)[0] + each) / 2
 
 
 def few_labels(own: LabelledRows, other: LabelledRows, arguments: argparse.Namespace) -> None:
@@ -74,11 +74,11 @@ def few_labels(own: LabelledRows, other: LabelledRows, arguments: argparse.Names
             errors = []
             for seed in range(arguments.seeds):
                 order = np.random.default_rng(seed).permutation(n)
-                train, asked = own.some(order[:count]), own.some(order[-(n // 5) :])
+                train, wanted = own.some(order[:count]), own.some(order[-(n // 5) :])
                 errors.append(
                     [
                         np.nanmean(
-                            np.abs(predict(rows, name, asked, arguments.trees, 10) - asked.labels[name])
+                            np.abs(predict(rows, name, wanted, arguments.trees, 10) - wanted.labels[name])
                         )
                         for rows in (train, train.joined(other))
                     ]

@@ -1,6 +1,6 @@
 """CPU time and memory of `mgsurf publish` and of the import of what it wrote.
 
-    python benchmarks/publish.py [--records 100000] [--surfaces]
+    python -m benchmarks.publish [--records 100000] [--surfaces]
 
 A store of imported slabs, or with --surfaces of computed ones (relaxed slab, planar potential), is made
 in a temporary folder, a snapshot of it published and imported into another store. Each step runs in a process
@@ -13,14 +13,11 @@ import argparse
 import multiprocessing
 import resource
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-sys.path[0] = str(Path(__file__).parents[1])  # else benchmarks/stores.py would hide the package
 
 ATOMS = 30
 AT_ONCE = 1000

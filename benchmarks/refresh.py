@@ -1,6 +1,6 @@
 """Time of a refresh that finds too few new records: the whole command, on a store of many records.
 
-python benchmarks/refresh.py --records 10000
+python -m benchmarks.refresh --records 10000
 """
 
 from __future__ import annotations
@@ -16,14 +16,11 @@ from pathlib import Path
 
 from pymatgen.core import Lattice, Structure
 
-sys.path[0] = str(Path(__file__).parents[1])  # else benchmarks/stores.py would hide the package
-
-# E402: these are found by the path set above.
-from stores.connections import open_store  # noqa: E402
-from stores.labelled import LabelRecord, add_labels, source_fingerprint  # noqa: E402
-from stores.learning.model_card import ModelFacts  # noqa: E402
-from stores.learning.registry import ModelRegistry  # noqa: E402
-from stores.learning.snapshots import create_snapshot  # noqa: E402
+from stores.connections import open_store
+from stores.labelled import LabelRecord, add_labels, source_fingerprint
+from stores.learning.model_card import ModelFacts
+from stores.learning.registry import ModelRegistry
+from stores.learning.snapshots import create_snapshot
 
 LIMIT = 2.0
 """Seconds."""

@@ -1,7 +1,7 @@
 """Speed of snapshots and of the model registry in an SQLite store.
 
-    python benchmarks/registry.py            # half a minute
-    python benchmarks/registry.py --smoke    # seconds, numbers mean nothing
+    python -m benchmarks.registry            # half a minute
+    python -m benchmarks.registry --smoke    # seconds, numbers mean nothing
 
 Targets: champion and card under 5 ms; what is new since a snapshot well under the 2 s that a refresh without
 enough new records may take.
@@ -13,28 +13,17 @@ import argparse
 import os
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).parents[1])  # else this file would hide a package of the same name
-
-# E402: these are found by the path set above.
-from benchmarks.stores import PARTNERS, surface  # noqa: E402
-from stores.connections import open_store  # noqa: E402
-from stores.learning.model_card import ModelFacts  # noqa: E402
-from stores.learning.registry import ModelRegistry  # noqa: E402
-from stores.learning.snapshots import (  # noqa: E402
-    create_snapshot,
-    diff_snapshots,
-    draft_snapshot,
-    find_snapshot,
-    news_since,
-    snapshot_slabs,
-)
+from benchmarks.stores import PARTNERS, surface
+from stores.connections import open_store
+from stores.learning.model_card import ModelFacts
+from stores.learning.registry import ModelRegistry
+from stores.learning.snapshot_changes import diff_snapshots, news_since
+from stores.learning.snapshots import create_snapshot, draft_snapshot, find_snapshot, snapshot_slabs
 
 
 def line(what: str, run: Callable[[], Any], repeat: int = 1) -> None:

@@ -1,7 +1,7 @@
 """Speed of the SQLite stores, as ratios against maggma's MemoryStore in the same run.
 
-    python benchmarks/stores.py            # a minute or two
-    python benchmarks/stores.py --smoke    # seconds, numbers mean nothing
+    python -m benchmarks.stores            # a minute or two
+    python -m benchmarks.stores --smoke    # seconds, numbers mean nothing
 
 MemoryStore looks at every document for every upsert and every query, so that filling it with 5,000 documents
 takes most of a minute: it is given fewer, and the ratio compares the time for each document.
@@ -14,7 +14,6 @@ import itertools
 import logging
 import random
 import statistics
-import sys
 import tempfile
 import time
 import warnings
@@ -24,14 +23,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).parents[1])  # else this file would hide the package of the same name
-
-# E402: these are found by the path set above.
-from stores.backends.collection import LAYOUTS  # noqa: E402
-from stores.backends.sqlite import DocumentTable  # noqa: E402
-from stores.backends.values import loads, timestamp  # noqa: E402
-from stores.connections import open_store  # noqa: E402
-from workflows.cli.filters import SurfaceFilter  # noqa: E402
+from stores.backends.collection import LAYOUTS
+from stores.backends.sqlite import DocumentTable
+from stores.backends.values import loads, timestamp
+from stores.connections import open_store
+from workflows.cli.filters import SurfaceFilter
 
 PARTNERS = [
     "Ag",
@@ -284,14 +280,14 @@ def queries(folder: Path, count: int, memory_count: int, repeat: int) -> None:
 
 def checksums(folder: Path, count: int, pairs: int) -> None:
     """Compare writing and reading with and without checksums, in turn."""
-    from stores.backends import sqlite
+    from stores.backends import sqlite, sqlite_table
 
-    seal, unseal = sqlite.seal, sqlite.unseal
+    seal, unseal = sqlite_table.seal, sqlite.unseal
     large = [surface(n, random.Random(n), atoms=40) for n in range(count)]
     taken: dict[tuple[str, bool], list[float]] = {}
     for number in range(2 * pairs):
         on = number % 2 == 0
-        sqlite.seal = seal if on else lambda text, heavy=None: text  # type: ignore[assignment]
+        sqlite_table.seal = seal if on else lambda text, heavy=None: text  # type: ignore[assignment]
         sqlite.unseal = unseal if on else lambda text: (loads(text), None)  # type: ignore[assignment]
         table = new_table(folder / f"checksums-{number}.sqlite")
         table.database.durable = False

@@ -1,6 +1,6 @@
 """What our layer costs per VASP job: wall time and memory beyond VASP itself.
 
-    python benchmarks/vasp_overhead.py [--jobs N]
+    python -m benchmarks.vasp_overhead [--jobs N]
 
 Every job is a process of its own, as on a queue: interpreter, imports, input files, custodian, parsing,
 compression; "next job" is the second in one process, as in `mgsurf run`. VASP is the tests' stand-in on an
@@ -74,8 +74,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=3, help="jobs of each kind; the quickest counts")
-    asked = parser.parse_args()
-    sys.path.insert(0, str(ROOT))
+    given = parser.parse_args()
     from tests.stand_in_vasp.potcars import write_potcars
 
     stand_in = str(ROOT / "tests" / "stand_in_vasp" / "vasp_std")
@@ -89,7 +88,7 @@ def main() -> None:
         }
         print(f"{'job':8}{'VASP':>8}{'ours':>8}{'CPU, ours':>11}{'next job, ours':>16}{'peak memory':>13}")
         for kind in ("relax", "static"):
-            found = [measure(kind, place / f"{kind}_{n}", environment, stand_in) for n in range(asked.jobs)]
+            found = [measure(kind, place / f"{kind}_{n}", environment, stand_in) for n in range(given.jobs)]
             vasp, ours, cpu, following, memory = (min(values) for values in zip(*found, strict=True))
             print(f"{kind:8}{vasp:7.2f}s{ours:7.2f}s{cpu:10.2f}s{following:15.2f}s{memory:10.0f} MB")
     print(

@@ -1,8 +1,8 @@
 """Time and memory of `mgsurf serve` over a store of 100,000 surfaces: processor time of the server by page.
 
-    python benchmarks/web.py                    # two minutes, most of it to fill the store
-    python benchmarks/web.py --store FILE       # over a store of one's own, or one that was kept (--keep)
-    python benchmarks/web.py --smoke            # seconds, numbers mean nothing
+    python -m benchmarks.web                    # two minutes, most of it to fill the store
+    python -m benchmarks.web --store FILE       # over a store of one's own, or one that was kept (--keep)
+    python -m benchmarks.web --smoke            # seconds, numbers mean nothing
 
 Every page is requested several times after a first time; shown are
 the median of the wall time and the mean of the processor time. The processor time is that of
@@ -25,11 +25,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-sys.path[0] = str(Path(__file__).parents[1])
-
-# E402: these are found by the path set above.
-from benchmarks.stores import PARTNERS, surface  # noqa: E402
-from stores.connections import open_store  # noqa: E402
+from benchmarks.stores import PARTNERS, surface
+from stores.connections import open_store
 
 PER_CRYSTAL = 20
 OPTIMADE = (

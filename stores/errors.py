@@ -10,7 +10,7 @@ from pathlib import Path
 class MgsurfError(Exception):
     """Base of all errors whose message is meant for the user.
 
-    The message says what happened, where, and what to do. The command line prints it on one line
+    The message gives what happened, where, and what to do. The command line prints it on one line
     and exits with `exit_code`.
     """
 

@@ -273,11 +273,9 @@ def _layers(slabs: SlabSums, kinds: Columns, bonds_to: Columns) -> Columns:
 
 
 def _broken_bonds(slabs: SlabSums, kinds: Columns, bonds_to: Columns, bulk: Columns) -> Columns:
-    """Count what the surface lacks in bonds, as shares of an atom's, and roughly in energy; per A^2.
-
-    In second-moment approximation the energy of an atom is E_coh (z / z_bulk)^1/2 with its coordination z:
-    F. Ducastelle, J. Physique 31, 1055 (1970); with pair bonds it is proportional to z.
-    """
+    """Count what the surface lacks in bonds, as shares of an atom's, and roughly in energy; per A^2."""
+    # in second-moment approximation the energy of an atom is E_coh (z / z_bulk)^1/2 with its coordination z:
+    # F. Ducastelle, J. Physique 31, 1055 (1970); with pair bonds it is proportional to z.
     is_partner = slabs.partner > 0
 
     def in_bulk(partner: Array, magnesium: Array) -> Array:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from scipy.linalg import cho_factor, cho_solve, cholesky, lapack, solve_triangular
+from scipy.linalg import cho_factor, cho_solve, cholesky, lapack
 
 from model.baselines.inducing_points import cluster_middles, solve
 from stores.errors import InputError
@@ -62,7 +62,7 @@ _ROWS_AT_ONCE = 256  # slabs that are predicted together: memory does not grow w
 
 @dataclass(frozen=True, eq=False)
 class GaussianProcess:
-    """A process given its training labels, for one target: its mean, and its covariance between slabs."""
+    """A process given its training labels, for one target."""
 
     centre: Array  # [D], subtracted from descriptors, in their units
     # [D], what they are multiplied with then, before they are cut at `BOUND`; 0 for those that do not vary
@@ -157,7 +157,9 @@ class GaussianProcess:
 
     def _through_few(self, points: Array, residuals: Array, numbers: NDArray[np.int64]) -> Self:
         """Return the process that knows slabs, points [n, D], through inducing points."""
-        assert self.variance is not None and self.noise is not None  # see `covariance`
+        assert (
+            self.variance is not None and self.noise is not None
+        )  # files of older versions are never fitted again
         known, place = np.zeros(0, dtype=np.int64), None
         if self.offset is not None:
             known, place = np.unique(numbers[numbers != NO_COMPOUND]), np.full(len(points), NO_COMPOUND)
@@ -202,58 +204,11 @@ class GaussianProcess:
         sums = np.bincount(place, self.coefficients[shared], len(numbers))
         return dict(zip(numbers.tolist(), (self.offset / self.variance * sums).tolist(), strict=True))
 
-    def covariance(
-        self, descriptors: NDArray[np.float32], compounds: NDArray[np.int64] | None = None
-    ) -> Array:
-        """Return the covariance of the process between slabs (Rasmussen and Williams, eq. 2.26).
-
-        Of what the process describes, without the noise of a label: neither is the blend with networks and
-        trees in it, whose sigma `model.evaluation.calibration` gives slab by slab.
-
-        Parameters
-        ----------
-        descriptors
-            [m, D], for example of all facets of a crystal.
-        compounds
-            [m], as in `fit`; a number that no training slab has is that of a compound of which nothing is
-            known. None: each slab for itself.
-
-        Returns
-        -------
-        array
-            [m, m], in the target's unit squared.
-
-        Raises
-        ------
-        InputError
-            If the process was written by a version that kept its mean alone, or has inducing points, which
-            keep no more either.
-        """
-        if self.offset_means is not None:
-            raise InputError(
-                f"its Gaussian process has inducing points, which keep a mean alone: train on at most "
-                f"{MOST_POINTS:,} slabs for covariances"
-            )
-        if self.variance is None or self.noise is None:
-            raise InputError("its Gaussian process has a mean alone (older version): train the model again")
-        x = self._scaled(descriptors)
-        across = self.variance * matern(_squares(self.points, x))
-        prior = self.variance * matern(_squares(x, x))
-        if self.compounds is not None and self.offset is not None:
-            numbers = np.full(len(x), NO_COMPOUND) if compounds is None else compounds
-            across += self.offset * _same(self.compounds, numbers)
-            prior += self.offset * _same(numbers, numbers, own=True)
-        known = solve_triangular(self._factor, across, lower=True, overwrite_b=True)  # [n, m]
-        return np.asarray(prior - known.T @ known)
-
-    @cached_property
-    def _factor(self) -> Array:
-        """Kept for the next `covariance`: larger than all else, so no file keeps it."""
-        return self._labels_factor()
-
     def _labels_factor(self) -> Array:
         """Cholesky factor [n, n] of the labels' covariance."""
-        assert self.variance is not None and self.noise is not None  # see `covariance`
+        assert (
+            self.variance is not None and self.noise is not None
+        )  # files of older versions are never fitted again
         covariance = self.variance * matern(_squares(self.points, self.points))
         if self.compounds is not None and self.offset is not None:
             covariance += self.offset * _same(self.compounds, self.compounds, own=True)

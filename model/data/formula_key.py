@@ -34,10 +34,8 @@ def formula_key(formula: str, chemsys: str, compound: str | None) -> str:
 
 
 def _reduced(formula: str) -> str:
-    """Return a formula with its elements in alphabetical order and no common divisor: MgAg is Ag1Mg1.
-
-    Decimals become integers: Fe71.2B28.8 is B36Fe89.
-    """
+    """Return a formula with its elements in alphabetical order and no common divisor: MgAg is Ag1Mg1."""
+    # decimals become integers: Fe71.2B28.8 is B36Fe89
     amounts: dict[str, int] = defaultdict(int)
     terms = _TERM.findall(formula)
     digits = max((len(decimals) for _, _, decimals in terms), default=0)

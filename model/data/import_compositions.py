@@ -332,10 +332,8 @@ def _merged(
 def _one_value(
     members: Sequence[_Line], target: str, names: Sequence[str] | None, conflicts: list[str]
 ) -> float | None:
-    """Return the one label of lines of a composition; labels that differ are noted.
-
-    `names` are those of the classes, None of a quantity.
-    """
+    """Return the one label of lines of a composition; labels that differ are noted."""
+    # `names` are those of the classes, None of a quantity
     values = [value for line in members if (value := line.targets[target]) is not None]
     if len(set(values)) > 1:
         first: dict[float, int] = {}  # line of each label

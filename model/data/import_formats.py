@@ -297,10 +297,8 @@ def read_shared(path: Path, names: Sequence[str] | None) -> Rows:
 
 
 def _fields(records: list[Any], units: dict[str, str]) -> dict[str, str]:
-    """Return the field of each target: what has a unit, and ours where a record has them without one.
-
-    A field with the unit in its name (surface_energy_J_m2) is read where the target has none of its own.
-    """
+    """Return the field of each target: what has a unit, and ours where a record has them without one."""
+    # a field with the unit in its name (surface_energy_J_m2) is read where the target has none of its own
     names = {name for record in records if isinstance(record, dict) for name in record}
     fields = {n: n for n in units if n not in _OTHERS and split_heading(n)[1] is None}
     fields |= {name: name for name in QUANTITIES if name in names}

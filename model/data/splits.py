@@ -356,10 +356,8 @@ def leave_compound_out(dataset: Dataset, formulas: str, seed: int = 0) -> Split:
 
 
 def _same(entry: Entry) -> object:
-    """Return what entries share of which one may not be tested when another was learned from.
-
-    Of compositions that is the composition, rounded as it may be, whatever their numeric columns.
-    """
+    """Return what entries share of which one may not be tested when another was learned from."""
+    # of compositions that is the composition, rounded as it may be, whatever their numeric columns
     return entry.compound if entry.kind == "composition" else entry.group
 
 

@@ -146,10 +146,8 @@ def _variance(weights: Weights, known_of: tuple[Array, Array, Array]) -> Array:
 
 
 def _shape(weights: Weights, known_of: tuple[Array, Array, Array]) -> Array:
-    """Return the standard deviation up to a factor, its mean square over all labels being one.
-
-    The factor is what the scores are to find: that of a few folds would add its own noise to them.
-    """
+    """Return the standard deviation up to a factor, its mean square over all labels being one."""
+    # the factor is what the scores are to find: that of a few folds would add its own noise to them
     variance = _variance(weights, known_of)
     return np.asarray(np.sqrt(variance / variance.mean()))
 

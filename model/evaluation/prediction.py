@@ -15,7 +15,7 @@ from model.graphs.bulk_graph import PlainBulk
 from model.graphs.cache import GraphCache, graph_key
 from model.graphs.graph import THICK_ENOUGH, SlabGraph
 from model.graphs.slab_frame import PlainSlab
-from model.selection.acquisition import Pool
+from model.selection.pool import Pool
 from stores.errors import InputError
 from stores.learning.candidates import candidates_by_id, update_candidates
 from stores.structures.vacuum import vacuum_directions

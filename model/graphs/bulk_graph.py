@@ -237,11 +237,9 @@ def _joined(found: Sequence[_Neighbours], settings: GraphSettings) -> list[BulkG
 
 
 def _kept(distance: Floats, atom: Integers, numbers: Integers, settings: GraphSettings) -> NDArray[np.bool_]:
-    """Select which candidates [n, K] (rows sorted by distance) are neighbours.
-
-    Of a shell that is cut, the neighbours of lowest atomic number are kept, then those whose own neighbours
-    are nearest: what is left to the order of the atoms is a choice between equal ones.
-    """
+    """Select which candidates [n, K] (rows sorted by distance) are neighbours."""
+    # of a shell that is cut, the neighbours of lowest atomic number are kept, then those whose own neighbours
+    # are nearest: what is left to the order of the atoms is a choice between equal ones
     wanted, tolerance = settings.max_neighbours, settings.shell_tolerance
     last = distance[:, wanted - 1 : wanted]
     if settings.whole_shells:
@@ -265,12 +263,10 @@ def _kept(distance: Floats, atom: Integers, numbers: Integers, settings: GraphSe
 
 
 def _signatures(union: _Union, volumes: Sequence[float]) -> list[NDArray[np.float32]]:
-    """Return averages over atoms and edges that tell crystals apart but change little with a little noise.
-
-    The cube root of the volume per atom; for each element its number, its share, and of its edges the means
-    of distance, its square and distance times the neighbour's number, and their weight, near ones counting
-    most; all of the order of 1 to 10.
-    """
+    """Return averages over atoms and edges that tell crystals apart but change little with a little noise."""
+    # the cube root of the volume per atom; for each element its number, its share, and of its edges the means
+    # of distance, its square and distance times the neighbour's number, and their weight, near ones counting
+    # most; all of the order of 1 to 10
     n = len(union.numbers)
     near = np.exp(-((union.distance / 2.5) ** 2))
     weighted = near * union.distance

@@ -176,12 +176,10 @@ def _signature(
     distance: NDArray[np.float64],
     rise: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """Return averages over atoms and edges that tell slabs apart but change little with a little noise.
-
-    For each element: its number, its share, mean and root mean square depth, and of its edges the means of
-    distance, distance times depth, squared rise and distance times the neighbour's number, near ones
-    counting most; all of the order of 1 to 10.
-    """
+    """Return averages over atoms and edges that tell slabs apart but change little with a little noise."""
+    # for each element: its number, its share, mean and root mean square depth, and of its edges the means of
+    # distance, distance times depth, squared rise and distance times the neighbour's number, near ones
+    # counting most; all of the order of 1 to 10
     n_atoms = len(frame.numbers)
     near = np.exp(-((distance / 2.5) ** 2))
     moments = (distance, distance * depth[centre] / 5, rise**2, distance * frame.numbers[neighbour] / 10)

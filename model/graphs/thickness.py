@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.graphs.slab_frame import SlabFrame, slab_frame
+from model.graphs.slab_frame import SlabFrame
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,52 +57,14 @@ class Motion:
         return plane @ self.turn + self.shift, heights + self.rise
 
 
-def thicken(structure: Structure, min_thickness: float, *, period: float | None = None) -> Structure:
-    """Return a slab with the same surfaces that is at least so thick.
+def thicken_frame(frame: SlabFrame, min_thickness: float) -> SlabFrame:
+    """Return a slab with the same surfaces, at least so thick (A, from lowest to highest atom).
 
-    Parameters
-    ----------
-    structure
-        Slab as cut; see `model.graphs.slab_frame.frame_of`.
-    min_thickness
-        From the lowest to the highest atom (A).
-    period
-        Smallest shift along the normal that maps the crystal onto itself, where it is known (A):
-        ``SurfaceRecord.period``.
-
-    Returns
-    -------
-    Structure
-        The structure itself if it is thick enough; else a new one with a and b in the x, y plane, c along the
-        normal, the same vacuum.
-
-    Raises
-    ------
-    NoRepeatError
-        If the slab does not show how its crystal continues.
-    InputError
-        If the structure is no slab.
+    Raises NoRepeatError if the slab does not show how its crystal continues.
     """
-    from pymatgen.core import Element, Lattice, Structure
-
-    frame = slab_frame(structure)
-    if frame.thickness >= min_thickness:
-        return structure
-    thick = thicken_frame(frame, min_thickness, period=period)
-    height = thick.thickness + thick.vacuum
-    lattice = np.zeros((3, 3))
-    lattice[:2, :2] = thick.cell
-    lattice[2, 2] = height
-    fractional = np.column_stack([thick.plane, (thick.heights + thick.vacuum / 2) / height])
-    species = [Element.from_Z(int(number)) for number in thick.numbers]
-    return Structure(Lattice(lattice), species, fractional)
-
-
-def thicken_frame(frame: SlabFrame, min_thickness: float, *, period: float | None = None) -> SlabFrame:
-    """Return a slab with the same surfaces that is at least so thick; see `thicken`."""
     if frame.thickness >= min_thickness:
         return frame
-    motion = find_motion(frame, period)
+    motion = find_motion(frame)
     repeats = ceil((min_thickness - frame.thickness) / motion.rise - 1e-9)
     heights = frame.heights
     cut = _opening(frame, motion)
@@ -175,11 +137,9 @@ def find_opening(frame: SlabFrame) -> tuple[float, Motion]:
 
 
 def _opening(frame: SlabFrame, motion: Motion) -> float:
-    """Return the height at which to open the slab: in the widest gap near the middle.
-
-    The cut and its image under the motion's inverse lie at equal places of the crystal, so that whichever
-    gap is taken the result is the same crystal; a wide one is safe from rounding.
-    """
+    """Return the height at which to open the slab: in the widest gap near the middle."""
+    # the cut and its image under the motion's inverse lie at equal places of the crystal, so that whichever
+    # gap is taken the result is the same crystal; a wide one is safe from rounding
     centre = frame.thickness / 2 + motion.rise / 2  # the repeated part is then the middle one
     levels = np.unique(np.round(frame.heights, 6))
     gaps, places = np.diff(levels), (levels[1:] + levels[:-1]) / 2
@@ -195,11 +155,10 @@ def _opening(frame: SlabFrame, motion: Motion) -> float:
     return float(places[wide[np.abs(places[wide] - centre).argmin()]])
 
 
-def find_motion(frame: SlabFrame, period: float | None = None) -> Motion:
+def find_motion(frame: SlabFrame) -> Motion:
     """Find the shortest motion along the normal that maps the inside of a slab onto itself.
 
-    `period` is its length along the normal, where it is known (A). Raises NoRepeatError if none has an
-    overlap of `MIN_OVERLAP`, or the overlap shows fewer than two layers.
+    Raises NoRepeatError if none has an overlap of `MIN_OVERLAP`, or the overlap shows fewer than two layers.
     """
     turns = _turns(frame.cell)
     for margin, tolerance in product(MARGINS, TOLERANCES):
@@ -207,7 +166,7 @@ def find_motion(frame: SlabFrame, period: float | None = None) -> Motion:
         if inner.sum() < 2:
             break
         numbers, plane, heights = frame.numbers[inner], frame.plane[inner], frame.heights[inner]
-        for motion in _candidates(numbers, plane, heights, turns, period, tolerance):
+        for motion in _candidates(numbers, plane, heights, turns, tolerance):
             if _maps(frame.cell, numbers, plane, heights, motion, tolerance):
                 return motion
     raise NoRepeatError(_refusal(frame))
@@ -218,10 +177,8 @@ def _refusal(frame: SlabFrame) -> str:
 
 
 def _turns(cell: NDArray[np.float64]) -> list[NDArray[np.int64]]:
-    """Return the point operations of a reduced plane lattice, the identity first.
-
-    For reduced vectors all entries are -1, 0 or 1.
-    """
+    """Return the point operations of a reduced plane lattice, the identity first."""
+    # for reduced vectors all entries are -1, 0 or 1
     metric = cell @ cell.T
     turned = _UNIMODULAR @ metric @ _UNIMODULAR.transpose(0, 2, 1)
     fits = (np.abs(turned - metric) <= 1e-2 + 2e-3 * np.abs(metric)).all(axis=(1, 2))
@@ -233,7 +190,6 @@ def _candidates(
     plane: NDArray[np.float64],
     heights: NDArray[np.float64],
     turns: list[NDArray[np.int64]],
-    period: float | None,
     tolerance: float,
 ) -> Iterator[Motion]:
     """Yield motions that take the lowest atom to another one of its element, the shortest first."""
@@ -243,9 +199,6 @@ def _candidates(
     targets = np.flatnonzero(
         (numbers == numbers[lowest]) & (rises > 0.3) & (top - bottom - rises >= MIN_OVERLAP)
     )
-    if period is not None:
-        multiple = np.abs(rises[targets] / period - np.round(rises[targets] / period)) * period
-        targets = targets[multiple < 2 * TOLERANCES[-1]]
     targets = targets[np.argsort(rises[targets], kind="stable")]
     for group in np.split(targets, np.flatnonzero(np.diff(rises[targets]) > tolerance) + 1):
         if not len(group):

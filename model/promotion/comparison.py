@@ -87,11 +87,9 @@ def _rival(registry: ModelRegistry) -> tuple[Ensemble | None, ModelCard | None, 
 
 
 def _without_seen(held: Dataset, cards: Sequence[ModelCard]) -> tuple[Dataset, list[str], set[str]]:
-    """Leave out the compounds that a model learned from, if all are known and enough others are left.
-
-    Returns the slabs that count, a line for each model that has seen some, and the names of those models that
-    have seen some of what counts.
-    """
+    """Leave out the compounds that a model learned from, if all are known and enough others are left."""
+    # returned: the slabs that count, a line for each model that has seen some, and the names of those models
+    # that have seen some of what counts
     names = {entry.crystal for entry in held}
     remarks = {card.name: words for card in cards if (words := what_was_seen(card, names))}
     seen = [seen_by(card) for card in cards]

@@ -13,7 +13,8 @@ from stores.errors import InputError, pluralize
 from stores.labelled import OWN_TARGETS, heads_of, labelled_slabs, of_methods, wanted_targets
 from stores.learning.history import last_decided
 from stores.learning.registry import ModelRegistry
-from stores.learning.snapshots import find_snapshot, news_since
+from stores.learning.snapshot_changes import news_since
+from stores.learning.snapshots import find_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.evaluation.metrics import labels, mean_and_spread
-from model.selection.acquisition import Known, Pool, choose
+from model.selection.acquisition import choose
+from model.selection.pool import Known, Pool
 from model.selection.simulation_plan import Stage, front_share, objective_of, parts, start_set, world_of
 from model.training.ablation import Step
 from model.training.checked_json import read_json, write_json
@@ -245,11 +246,9 @@ def judge_on_holdout(world: World, ensemble: Ensemble) -> tuple[dict[str, float]
 
 
 def _sigma(predicted: Predictions, targets: tuple[str, ...]) -> NDArray[np.float64]:
-    """Return standard deviations [n, T], each at least distinguished by the distance from what is revealed.
-
-    Calibrated on few slabs, a model may find no use for that distance and be equally uncertain of all; it
-    then stands for the missing part, for a strategy must choose.
-    """
+    """Return standard deviations [n, T], distinguished at least by the distance from what is revealed."""
+    # calibrated on few slabs, a model may find no use for that distance and be equally uncertain of all; it
+    # then stands for the missing part, for a strategy must choose
     sigma = np.stack([predicted.sigma[name] for name in targets], axis=1)
     flat = np.ptp(sigma, axis=0) <= 1e-9 * sigma.max(axis=0)
     return np.where(flat, sigma * (1 + predicted.distance[:, None]), sigma)

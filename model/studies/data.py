@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from model.data.dataset import Dataset, group_identical
+from model.data.dataset import Dataset
+from model.data.identical_slabs import group_identical
 from model.data.model_input import graphs_among
 from model.data.splits import PARTS, Split, draw, units_of
 from model.studies.study import SPLITS

@@ -281,11 +281,9 @@ def _training_set(task: Task) -> tuple[Any, ...]:
 
 
 def _next_task(ready: Sequence[Task], trained: Sequence[set[tuple[Any, ...]]], place: int) -> Task | None:
-    """Return the training that a process takes next: one whose training set it has had, if there is any.
-
-    It remembers the trees and the process of that set (`model.baselines.recent_fits`). Else one of a set that
-    no process has had, else the first.
-    """
+    """Return the training that a process takes next: one whose training set it has had, if there is any."""
+    # it remembers the trees and the process of that set (`model.baselines.recent_fits`). Else one of a set
+    # that no process has had, else the first.
     known = set().union(*trained)
     for task in ready:
         if _training_set(task) in trained[place]:

@@ -167,10 +167,8 @@ class FilterCompiler:
         return bool(self._connection.execute(sql, (lower, upper)).fetchone()[0])
 
     def _values(self, column: str, lower: Any, upper: Any) -> list[Any] | None:
-        """Return the different values of a column between two bounds, None if there are many.
-
-        Each is looked up in the index after the one before, which is faster than reading all rows.
-        """
+        """Return the different values of a column between two bounds, None if there are many."""
+        # each is looked up in the index after the one before, which is faster than reading all rows
         next_one = f"SELECT min({column}) FROM {self._table} WHERE {column} > x AND {column} < ?"
         sql = (
             f"WITH RECURSIVE found(x) AS (SELECT min({column}) FROM {self._table} WHERE {column} >= ? AND "

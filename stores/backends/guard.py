@@ -194,7 +194,7 @@ class Guard:
         return [stat.st_ino, stat.st_size, *times, stat.st_mode, stat.st_uid, stat.st_gid, stat.st_nlink]
 
     def _is_as_recorded(self) -> bool | None:
-        """Return whether the file looks as recorded, None if no record says how it should look."""
+        """Return whether the file looks as recorded, None without a record of how it should look."""
         for _ in range(5):  # another process may write the file, and record it, between both looks
             record = self._read()
             if record is None or "file" not in record:
@@ -221,11 +221,9 @@ class Guard:
         return True
 
     def _used_by_others(self) -> bool:
-        """Return whether a program that knows nothing of the lock file has the store open.
-
-        Connections in WAL mode hold a shared lock on byte 128 of the -shm file
-        (UNIX_SHM_DMS in SQLite's os_unix.c).
-        """
+        """Return whether a program that knows nothing of the lock file has the store open."""
+        # connections in WAL mode hold a shared lock on byte 128 of the -shm file (UNIX_SHM_DMS in SQLite's
+        # os_unix.c)
         try:
             with beside(self.path, "-shm").open("r+b") as file:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)
@@ -243,10 +241,8 @@ class Guard:
             os.pwrite(self._fd, text.encode(), 0)
 
     def _read(self) -> dict[str, Any] | None:
-        """Return the record of this file, None if not found.
-
-        After a power cut a record may be older than the file, and a copied one describes another file.
-        """
+        """Return the record of this file, None if not found."""
+        # after a power cut a record may be older than the file, and a copied one describes another file
         if self._fd is None:
             return None
         try:

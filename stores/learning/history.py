@@ -44,17 +44,12 @@ class Refresh(BaseModel):
 
 def last_refresh(store: SurfaceStore) -> Refresh | None:
     """Return the refresh that started last."""
-    return next(iter(_read(store, {}, limit=1)), None)
+    return _last(store, {})
 
 
 def last_decided(store: SurfaceStore) -> Refresh | None:
     """Return the last refresh whose model was promoted or rejected."""
-    return next(iter(_read(store, {"outcome": {"$in": ["promoted", "rejected"]}}, limit=1)), None)
-
-
-def refreshes(store: SurfaceStore) -> list[Refresh]:
-    """Return all refreshes, the last one first."""
-    return _read(store, {})
+    return _last(store, {"outcome": {"$in": ["promoted", "rejected"]}})
 
 
 def begin_refresh(store: SurfaceStore, snapshot: str, recipe: dict[str, Any]) -> Refresh:
@@ -76,9 +71,9 @@ def write_refresh(store: SurfaceStore, refresh: Refresh) -> None:
     store.collection(REFRESHES).upsert(refresh.model_dump())
 
 
-def _read(store: SurfaceStore, criteria: dict[str, Any], limit: int = 0) -> list[Refresh]:
-    found = store.query(criteria, sort={"number": -1}, limit=limit, collection=REFRESHES)
-    return [read_entry(Refresh, d, f"The refresh {d['number']}", store.uri) for d in found]
+def _last(store: SurfaceStore, criteria: dict[str, Any]) -> Refresh | None:
+    found = store.query(criteria, sort={"number": -1}, limit=1, collection=REFRESHES)
+    return next((read_entry(Refresh, d, f"The refresh {d['number']}", store.uri) for d in found), None)
 
 
 class ChosenSlab(BaseModel):

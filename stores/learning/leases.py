@@ -159,10 +159,8 @@ def _last(store: LeaseStore, name: str) -> dict[str, Any] | None:
 
 
 def _beats(store: LeaseStore, seen: dict[str, Any], expiry: float) -> bool:
-    """Watch a lease until it beats, is let go or changes hands, at most for `expiry` seconds.
-
-    Whatever holds this process up, it looks once more after that time before the owner counts as dead.
-    """
+    """Watch a lease until it beats, is let go or changes hands, at most for `expiry` seconds."""
+    # whatever holds this process up, it looks once more after that time before the owner counts as dead
     began = looked = time.monotonic()
     while looked - began < expiry:
         time.sleep(min(0.5, expiry / 10))

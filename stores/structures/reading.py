@@ -102,10 +102,8 @@ def _with_plain_symbols(text: str, where: str, notes: list[str]) -> str:
 
 
 def _symbol_column(comment: str, n_words: int, where: str) -> int | None:
-    """Return the column of element symbols; None if the file has atomic numbers instead.
-
-    Refused are ``Properties`` with more columns than the first atom has (ASE makes as many as are named).
-    """
+    """Return the column of element symbols; None if the file has atomic numbers instead."""
+    # Refused are ``Properties`` with more columns than the first atom has (ASE makes as many as are named)
     from ase.io.extxyz import key_val_str_to_dict
 
     stated = {name.lower(): value for name, value in key_val_str_to_dict(comment).items()}.get("properties")

@@ -11,7 +11,6 @@ from stores.records import (
     BulkRecord,
     CalculationOutput,
     CalculationRecord,
-    Method,
     PlanarPotential,
     Provenance,
     Reconstruction,
@@ -20,18 +19,9 @@ from stores.records import (
     Verdicts,
     content_hash,
 )
+from tests.methods import GPAW_DEMO
 
-METHOD = Method(
-    engine="gpaw",
-    preset="demo",
-    functional="PBE",
-    cutoff=300.0,
-    k_density=4.0,
-    smearing="fermi-dirac",
-    smearing_width=0.1,
-    setups={"Mg": "2", "Ag": "11"},
-    force_tolerance=0.05,
-)
+METHOD = GPAW_DEMO.model_copy(update={"setups": {"Mg": "2", "Ag": "11"}})
 
 FACETS = [
     # formula, partner, spacegroup, hkl, termination, label, gamma, gamma_x, phi

@@ -158,7 +158,7 @@ def test_binaries_of_three_databases(mg, write, servers, tmp_path, capfd):
     assert [v["method"] for v in mgag["values"]] == ["mp GGA_GGA+U", "oqmd"]
     assert len(content["left_out"]) == 2
 
-    # from the cache, asked anew, and with the sources in another order: the same bytes
+    # from the cache, requested again, and with the sources in another order: the same bytes
     for arguments in (["enumerate", campaign], ["enumerate", campaign, "--refresh"]):
         status, out = mg(*arguments)
         assert status == 1
@@ -363,7 +363,7 @@ def test_a_real_ctrl_c_in_mid_page_is_one_line_and_keeps_the_pages(write, tmp_pa
         process = subprocess.Popen(
             command, **options, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
         )
-        while 3 not in server.asked:
+        while 3 not in server.requested:
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -374,10 +374,10 @@ def test_a_real_ctrl_c_in_mid_page_is_one_line_and_keeps_the_pages(write, tmp_pa
             "mgsurf: interrupted; finished calculations are kept, the same command resumes there"
         ]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "mg.yaml"]
-        server.asked.clear()
+        server.requested.clear()
         done = subprocess.run(command, **options, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
-        assert server.asked == [3]
+        assert server.requested == [3]
         assert "from 6 structures" in done.stdout
     assert (tmp_path / "mg.lock.json").exists()
 

@@ -128,11 +128,11 @@ def test_a_killed_shard_resumes_after_its_finished_parts(slabs, tmp_path, monkey
     killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(root)}, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert rows_in(tmp_path / "out") == []
-    asked = []
+    requested = []
 
     def counted(ensemble, candidates, **more):
         listed = list(candidates)
-        asked.extend(listed)
+        requested.extend(listed)
         return predict_in_chunks(ensemble, listed, **more)
 
     monkeypatch.setattr(prediction, "predict_in_chunks", counted)
@@ -140,27 +140,27 @@ def test_a_killed_shard_resumes_after_its_finished_parts(slabs, tmp_path, monkey
     assert len(parts) == 2
     parts[1].write_bytes(parts[1].read_bytes()[:100])  # what is damaged is made again
     assert predict(source, "-o", "out")[0] == 0
-    assert len(asked) == slabs - 7
+    assert len(requested) == slabs - 7
     assert rows_in(tmp_path / "out") == rows_in(tmp_path / "whole")
     assert not list((tmp_path / "out").glob(".predictions-*.parts-*"))
 
 
 def test_overwrite_makes_the_parts_of_an_interrupted_shard_again(slabs, tmp_path, monkeypatch):
     monkeypatch.setattr(prediction_shards, "PART_INPUTS", 7)
-    asked = []
+    requested = []
 
     def third_is_interrupted(ensemble, candidates, **more):
-        asked.append(list(candidates))
-        if len(asked) == 3:
+        requested.append(list(candidates))
+        if len(requested) == 3:
             raise KeyboardInterrupt
-        return predict_in_chunks(ensemble, asked[-1], **more)
+        return predict_in_chunks(ensemble, requested[-1], **more)
 
     monkeypatch.setattr(prediction, "predict_in_chunks", third_is_interrupted)
     assert predict("slabs", "-o", "out")[0] == 130
     assert len(list((tmp_path / "out").glob(".predictions-*/*.parquet"))) == 2
-    asked[:] = [[]] * 3
+    requested[:] = [[]] * 3
     predict("slabs", "-o", "out", "--overwrite")
-    assert sum(map(len, asked)) == len(rows_in(tmp_path / "out")) == slabs
+    assert sum(map(len, requested)) == len(rows_in(tmp_path / "out")) == slabs
 
 
 @pytest.mark.parametrize(

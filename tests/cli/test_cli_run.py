@@ -186,7 +186,7 @@ def test_a_failed_slab_is_named_and_the_exit_status_tells(campaign, mgsurf, tmp_
     done = mgsurf("run", campaign(more=", fail_on: slab_relax MgAg 12"))
     assert done.returncode == 1
     assert "1 problem" in done.stdout
-    assert re.search(r"MgAg \(110\).*failure asked for", done.stdout)
+    assert re.search(r"MgAg \(110\).*failure requested", done.stdout)
     assert stored(tmp_path)[0] == N_SURFACES
 
 
@@ -274,5 +274,5 @@ def test_a_picture_that_cannot_be_made_hides_nothing(campaign, mgsurf, tmp_path)
     done = mgsurf("run", campaign(more=", fail_on: slab_relax MgAg 12"))
     assert done.returncode == 1
     assert "2 problems" in done.stdout
-    assert "failure asked for" in done.stdout
+    assert "failure requested" in done.stdout
     assert "picture: IsADirectoryError" in done.stdout

@@ -225,7 +225,7 @@ def test_an_interrupted_batch_resumes(suggest, tmp_path, monkeypatch):
         patch.setattr("workflows.execution.local.run_local", stop)
         done = suggest("-n", 2, "--strategy", "uncertain", "--run", "--quiet")
         assert done.returncode == 130
-    # asked for something else, the batch comes first
+    # with other options, the batch comes first
     done = suggest("-n", 9, "--strategy", "random", "--run", "--quiet")
     assert done.returncode == 0, done.stderr
     assert "resuming an interrupted batch: 2 of its slabs are left" in done.stderr

@@ -201,12 +201,12 @@ class PairEngine:
         what = f"{kind} {structure.composition.reduced_formula} {len(structure)}"
         time.sleep(self.delay)
         if self.crash_on and self.crash_on in what:
-            raise RuntimeError(f"crash asked for in {what}")
+            raise RuntimeError(f"crash requested in {what}")
         if self.fail_on and self.fail_on in what:
-            output = CalculationOutput(status="failed", reason="failure asked for")
+            output = CalculationOutput(status="failed", reason="failure requested")
         elif self.unconverged_on and self.unconverged_on in what:
             output = CalculationOutput(
-                status="unconverged", reason="asked not to converge", structure=structure
+                status="unconverged", reason="set not to converge", structure=structure
             )
         else:
             output = work()

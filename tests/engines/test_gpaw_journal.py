@@ -64,16 +64,16 @@ def test_another_mesh_is_another_calculation(tmp_path):
 
 def test_a_property_not_yet_known_is_computed(tmp_path):
     journal = Journal(tmp_path / "j.jsonl")
-    asked = []
+    requested = []
 
     def compute(atoms, properties):
-        asked.append(tuple(properties))
+        requested.append(tuple(properties))
         return dict.fromkeys(properties, 0.0)
 
     calculator = JournalCalculator(journal, (1, 1, 1), compute)
     calculator.get_property("energy", bulk("Cu"))
     JournalCalculator(journal, (1, 1, 1), compute).get_property("stress", bulk("Cu"))
-    assert asked == [("energy",), ("stress",)]
+    assert requested == [("energy",), ("stress",)]
 
 
 def test_only_the_writing_rank_writes(tmp_path):

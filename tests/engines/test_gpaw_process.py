@@ -180,10 +180,10 @@ def test_the_mpirun_of_another_mpi_falls_back_to_serial(worker, mpirun, caplog):
 
 
 def test_the_number_of_ranks_reaches_the_worker(worker, mpirun):
-    mpirun("echo $MGSURF_WORKER_RANKS > asked")
+    mpirun("echo $MGSURF_WORKER_RANKS > ranks")
     folder = worker(ANSWERS)
     run_worker(folder, TASK, 3)
-    assert (folder / "asked").read_text() == "3\n"
+    assert (folder / "ranks").read_text() == "3\n"
 
 
 @pytest.mark.gpaw

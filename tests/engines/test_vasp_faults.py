@@ -45,7 +45,7 @@ def relax(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Calc
 
 
 def check_relaxed(output: CalculationOutput) -> None:
-    """Energy and forces are the model's at the geometry that came back: a number that is what it says."""
+    """Energy and forces are the model's at the geometry that came back: a number of that geometry."""
     assert output.status is CalculationStatus.OK, output.reason
     final = Structure.from_dict(output.structure)
     assert output.energy == pytest.approx(expected_energy(final), abs=1e-4)

@@ -36,7 +36,7 @@ def test_files_are_what_init_hpc_writes(scheduler: str, tmp_path: Path) -> None:
         (f"project_{scheduler}.yaml", f"job_{scheduler}.sh"),
         strict=True,
     ):
-        assert written.read_text() == (EXAMPLES / kept).read_text(), f"write {kept} anew"
+        assert written.read_text() == (EXAMPLES / kept).read_text(), f"write {kept} again"
 
 
 @pytest.mark.parametrize("scheduler", ["slurm", "pbs", "sge"])

@@ -159,7 +159,7 @@ class Cluster:
         self._runner = None
 
     def state(self, *arguments: object) -> dict[str, Any]:
-        """What mgsurf status says."""
+        """What mgsurf status prints."""
         done = self.mgsurf("status", *arguments, "--project", PROJECT, "--json")
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
@@ -185,13 +185,13 @@ class Cluster:
             if until():
                 return
             time.sleep(1)
-        told = [
+        lines = [
             f"{job['job']['name']}: {job['state']} {job.get('error') or ''}"
             for job in self.jobs()
             if job["state"] not in ("COMPLETED", "WAITING")
         ]
         log = (self.folder / "runner.log").read_text()[-1000:]
-        raise AssertionError("\n".join([f"not in {seconds:g} s: {what}", *told[:15], log]))
+        raise AssertionError("\n".join([f"not in {seconds:g} s: {what}", *lines[:15], log]))
 
     def wait_for_the_end(self, campaign: str, seconds: float = 600) -> None:
         """Wait until every job of a campaign is completed."""

@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import pymongo
 import pytest
 
-from tests.execution.cluster import LocalProject
+from tests.execution.cluster import MG, PROJECT, LocalProject
 from tests.execution.slurm import running_slurm
 from tests.stores.mongo_server import MongoServer
 
@@ -35,3 +36,18 @@ def project(tmp_path: Path, mongodb: str, monkeypatch: pytest.MonkeyPatch) -> Lo
     made.enter(monkeypatch)
     made.make_project()
     return made
+
+
+@pytest.fixture
+def submitted(project: LocalProject) -> Path:
+    """The file of a campaign on Mg, submitted to the project."""
+    path = project.campaign(compounds=(MG,))
+    assert project.mgsurf("submit", path, "--project", PROJECT).returncode == 0
+    return path
+
+
+@pytest.fixture
+def database(project: LocalProject) -> Iterator[pymongo.database.Database]:
+    """The project's database in MongoDB."""
+    with pymongo.MongoClient(project.mongodb) as client:
+        yield client[project.database]

@@ -24,7 +24,7 @@ SECRET = "/services/T0/B0/Xq7zXq7zXq7z"
 
 
 class Hook:
-    """A server on 127.0.0.1 that keeps what is posted and answers as it is asked to."""
+    """A server on 127.0.0.1 that keeps what is posted and answers as it is set to."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []

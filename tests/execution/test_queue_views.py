@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-import pymongo
-import pytest
-
-from tests.execution.cluster import MG, PROJECT
+from tests.execution.cluster import PROJECT
 from tests.stores.conftest import make_calculation
-
-
-@pytest.fixture
-def submitted(project):
-    path = project.campaign(compounds=(MG,))
-    assert project.mgsurf("submit", path, "--project", PROJECT).returncode == 0
-    return path
-
-
-@pytest.fixture
-def database(project):
-    with pymongo.MongoClient(project.mongodb) as client:
-        yield client[project.database]
 
 
 def test_jobs_of_a_project_are_counted_on_the_first_page_and_failed_ones_grouped(submitted, database):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
-import pymongo
 import pytest
 
 from stores.errors import StoreError
@@ -16,19 +15,6 @@ from tests.execution.cluster import MG, PROJECT
 from tests.stores.conftest import make_calculation
 from workflows.execution.remote.project import _why_wrong
 from workflows.execution.remote.submit import alone_submitting
-
-
-@pytest.fixture
-def submitted(project):
-    path = project.campaign(compounds=(MG,))
-    assert project.mgsurf("submit", path, "--project", PROJECT).returncode == 0
-    return path
-
-
-@pytest.fixture
-def database(project):
-    with pymongo.MongoClient(project.mongodb) as client:
-        yield client[project.database]
 
 
 def test_no_password_of_the_results_store_is_shown(project):
@@ -76,7 +62,7 @@ def test_no_part_of_a_password_that_makes_no_address_is_shown(project, uri):
 
 
 def test_a_dead_runner_is_not_taken_for_a_living_one(project, submitted, database):
-    """A login node that was started anew leaves the runner's document behind."""
+    """A login node that was started again leaves the runner's document behind."""
     long_ago = datetime.now(UTC) - timedelta(hours=5)
     database["jf_auxiliary"].update_one(
         {"running_runner": {"$exists": True}},

@@ -157,16 +157,16 @@ def on_cluster(folder: Path, slurm: dict[str, str]) -> Iterator[tuple[Story, Mon
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory, slurm):
-    with on_cluster(tmp_path_factory.mktemp("queue"), slurm) as (told, _):
-        told.tell()
-        yield told
+    with on_cluster(tmp_path_factory.mktemp("queue"), slurm) as (story, _):
+        story.tell()
+        yield story
 
 
 @pytest.fixture(scope="module")
 def troubles(tmp_path_factory, slurm):
-    with on_cluster(tmp_path_factory.mktemp("troubles"), slurm) as (told, server):
-        told.tell_troubles(server)
-        yield told
+    with on_cluster(tmp_path_factory.mktemp("troubles"), slurm) as (story, server):
+        story.tell_troubles(server)
+        yield story
 
 
 def test_a_campaign_goes_through_the_queue(story):
@@ -199,14 +199,14 @@ def test_submitting_and_pulling_again_does_nothing(story):
 
 
 def test_big_slabs_ask_for_more(story):
-    asked = {
+    requested = {
         job["job"]["name"]: (job["resources"].get("ntasks_per_node"), job["resources"].get("time"))
         for job in story.cluster.jobs(VASP)
     }
-    assert asked["MgAg (110) MgAg relax"] == (2, "2:00:00")  # 12 atoms
-    assert asked["Mg (0001) Mg relax"] == (1, "1:00:00")
-    assert asked["MgAg relax bulk"] == (1, "1:00:00")
-    assert asked["MgAg (110) MgAg record"] == (1, "0:30:00")
+    assert requested["MgAg (110) MgAg relax"] == (2, "2:00:00")  # 12 atoms
+    assert requested["Mg (0001) Mg relax"] == (1, "1:00:00")
+    assert requested["MgAg relax bulk"] == (1, "1:00:00")
+    assert requested["MgAg (110) MgAg record"] == (1, "0:30:00")
 
 
 def test_cancel(story):
@@ -215,7 +215,7 @@ def test_cancel(story):
     cancelled = story.said["cancelled"]["counts"]
     assert cancelled["cancelled"] == 3
     assert sum(cancelled.values()) == 3
-    assert story.said["in the queue"]  # and scancel was told
+    assert story.said["in the queue"]  # and scancel was called
 
 
 @pytest.mark.slow

@@ -33,8 +33,8 @@ def submit(project):
 
 def test_exactly_the_chosen_slabs_are_submitted_and_each_once(submit, project):
     path = project.folder / "suggested.yaml"
-    told = project.mgsurf("suggest", path, "--strategy", "random", "-n", 3, "--json")
-    ours = json.loads(told.stdout)["chosen"]
+    suggested = project.mgsurf("suggest", path, "--strategy", "random", "-n", 3, "--json")
+    ours = json.loads(suggested.stdout)["chosen"]
     first = submit("-n", 3)
     assert first.returncode == 0, first.stderr
     assert "submitted 3 slabs" in first.stdout

@@ -13,7 +13,7 @@ from model.training.presets import PRESETS, OptimiserConfig
 from stores.connections import open_store
 from stores.records import Method, Provenance, SurfaceRecord, Verdict, Verdicts
 from tests.model.small_dataset import crystal, labels_of, slabs
-from workflows.flows.campaign import settings as campaign_refresh
+from workflows.flows.campaign import values as campaign_values
 from workflows.flows.campaign.settings import Refresh
 from workflows.structures.naming import mg_first_formula
 
@@ -120,6 +120,6 @@ def quick_settings(**changes: object) -> Refresh:
             balance=BalanceConfig("equal"),
         ),
     )
-    if "quick" not in campaign_refresh.PRESETS:
-        campaign_refresh.PRESETS = (*campaign_refresh.PRESETS, "quick")
+    if "quick" not in campaign_values.PRESETS:
+        campaign_values.PRESETS = (*campaign_values.PRESETS, "quick")
     return Refresh(**{"preset": "quick", "min_new_records": 25, "members": 2, **changes})

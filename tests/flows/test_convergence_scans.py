@@ -87,5 +87,5 @@ def test_what_does_not_exist_is_named(scan, bench, mgag):
 def test_a_failed_calculation_ends_the_scan_in_one_line(tmp_path, mgag):
     (tmp_path / "runs").mkdir()
     context = Bench(tmp_path).context(fail_on="slab_static")
-    with pytest.raises(EngineError, match="failed: failure asked for"):
+    with pytest.raises(EngineError, match="failed: failure requested"):
         list(SlabScan(context, mgag, (1, 0, 0)).points("vacuum"))

@@ -118,7 +118,7 @@ def test_from_nothing_to_a_model_that_chooses(loop):
         ]
         assert len({slab.key for one in rounds for slab in one.slabs}) == 6
         assert store.count() == 63
-        # nine new records are asked for: six are not enough for another training
+        # nine new records are required: six are not enough for another training
         assert len(ModelRegistry(store).cards()) == 1
         computed = computed_slabs(store, loop.maker.context.make_engine().method())
         left = [d for d in candidate_documents(store) if slab_key(d) not in computed]

@@ -65,8 +65,8 @@ def test_dft_starts_from_the_pre_relaxed_slab_and_is_judged_by_the_as_cut_one(be
         assert record["reconstruction"]["displacement"] == pytest.approx(scores.displacement)
         assert record["verdicts"]["surface_energy"]["status"] == "accepted"
     for relaxation in relaxations(bench):
-        told = relaxation.output.details["pre_relaxation"]
-        assert told["used"]
+        outcome = relaxation.output.details["pre_relaxation"]
+        assert outcome["used"]
         assert relaxation.identity["pre_relaxation"] == "chgnet 0.3.0"
         assert relaxation.output.ionic_steps < 5  # its own potential has done the work
 
@@ -90,20 +90,20 @@ def test_values_are_those_of_a_relaxation_from_the_as_cut_slab(bench, mgag):
 
 def test_second_run_asks_neither_engine_nor_potential(bench, mgag):
     run(bench, mgag)
-    executed, asked = bench.executed(), answers(bench)
-    assert len(asked) == 2
+    executed, requested = bench.executed(), answers(bench)
+    assert len(requested) == 2
     tally = run(bench, mgag)
     assert tally.computed == []
     assert bench.executed() == executed
-    assert answers(bench) == asked
+    assert answers(bench) == requested
 
 
 def test_a_relaxation_that_crashed_starts_again_from_the_same_place(bench, mgag):
     assert len(run(bench, mgag, crash_on="slab_relax").problems) == 2
-    asked = answers(bench)
-    assert len(asked) == 2
+    requested = answers(bench)
+    assert len(requested) == 2
     assert run(bench, mgag).problems == []
-    assert answers(bench) == asked
+    assert answers(bench) == requested
     assert all(r.output.details["pre_relaxation"]["used"] for r in relaxations(bench))
 
 
@@ -112,9 +112,9 @@ def test_a_pre_relaxation_that_goes_wrong_costs_no_slab(bench, mgag, monkeypatch
     assert run(bench, mgag).problems == []
     run(bench, mgag, "none")
     for relaxation in relaxations(bench):
-        told = relaxation.output.details.get("pre_relaxation", {"used": False, "reason": "off"})
-        assert not told["used"]
-        assert told["reason"]
+        outcome = relaxation.output.details.get("pre_relaxation", {"used": False, "reason": "off"})
+        assert not outcome["used"]
+        assert outcome["reason"]
     records = surfaces(bench)
     for label in ("Mg", "Ag"):
         one, other = (r for r in records if r["termination_label"] == label)
@@ -152,8 +152,8 @@ def test_ids_change_only_when_it_is_on(bench, mgag):
     slab = SurfaceMaker(bench.context()).cut(mgag, [(1, 1, 0)])[0]
     method = bench.context().make_engine().method()
     choices = (SlabSettings(), SlabSettings(pre_relaxation="none"), SlabSettings(pre_relaxation="chgnet"))
-    asked = [slab_requests(slab, "bulk", (3, 3, 1), settings) for settings in choices]
-    for default, off, on in zip(*asked, strict=True):
+    requested = [slab_requests(slab, "bulk", (3, 3, 1), settings) for settings in choices]
+    for default, off, on in zip(*requested, strict=True):
         assert "pre_relaxation" not in default.identity
         assert default.id(method) == off.id(method) != on.id(method)
     assert "pre_relaxation" not in oriented_request(slab, "bulk", (3, 3, 3)).identity

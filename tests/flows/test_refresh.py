@@ -15,19 +15,19 @@ import pytest
 from model.training.presets import PRESETS
 from stores.connections import open_store
 from stores.errors import InputError, StoreError
-from stores.learning.history import begin_refresh, last_refresh, refreshes, write_refresh
+from stores.learning.history import REFRESHES, begin_refresh, last_refresh, write_refresh
 from stores.learning.leases import take_lease
 from stores.learning.registry import ModelRegistry, blob_id
 from stores.learning.snapshots import list_snapshots
 from tests.flows.labelled_store import HELD, METHOD, MORE, OTHER, TRAIN, VAL, fill, quick_settings
-from workflows.flows.campaign import settings as campaign_refresh
+from workflows.flows.campaign import values as campaign_values
 from workflows.flows.refresh import TRAINING, RefreshMaker, predict_all
 from workflows.flows.refresh_check import look, recipe_of
 from workflows.jobs.progress import PROGRESS
 
 PRESET_NAMES = set(PRESETS)
 FAST = {"members": 1, "epochs": 4}
-"""For challengers about which nothing is asked but that they be decided about."""
+"""For challengers that only have to be decided about."""
 WELL = {"members": 2, "epochs": 40}
 
 
@@ -54,6 +54,11 @@ def learned(tmp_path_factory, filled, graphs):
     place = Place(folder)
     assert place.refresh(**WELL)["outcome"] == "promoted", place.said
     return folder / "results.sqlite"
+
+
+def refresh_numbers(store) -> list[int]:
+    """Numbers of all refreshes of a store, the last one first."""
+    return [d["number"] for d in store.query({}, sort={"number": -1}, collection=REFRESHES)]
 
 
 class Place:
@@ -117,7 +122,7 @@ def taught(tmp_path, learned, graphs, monkeypatch):
 
 
 def test_the_campaign_file_knows_all_presets():
-    assert set(campaign_refresh.PRESETS) - {"quick"} == PRESET_NAMES - {"quick"}
+    assert set(campaign_values.PRESETS) - {"quick"} == PRESET_NAMES - {"quick"}
 
 
 def test_the_first_model_is_champion_because_it_beats_the_mean(learned):
@@ -303,7 +308,7 @@ def test_who_loses_the_lease_while_training_publishes_nothing_and_says_so(taught
 
 
 def test_a_damaged_champion_is_passed_over(taught):
-    """Its weights cannot be loaded: the challenger is compared with the mean, and the log says why."""
+    """Its weights cannot be loaded: the challenger is compared with the mean, and the log has the reason."""
     registry = taught.registry()
     file = registry.champion().weights.files[1]
     chunk = next(registry.store.query({"blob": file.sha256}, collection="blobs"))
@@ -393,7 +398,7 @@ def in_child(work) -> int:
 
 
 def killed(place: Place, mark: str = "never said", step: str = "", **changes) -> bool:
-    """Refresh in a process that is killed when it says something, or calls something; False if it ended."""
+    """Refresh in a process that is killed when it logs something, or calls something; False if it ended."""
 
     class Kill(logging.Handler):
         def emit(self, record):
@@ -441,7 +446,7 @@ def test_killed_at_any_step_the_next_goes_on(taught, mark, step):
     registry = taught.registry()
     assert registry.champion() == before
     registry.weights(registry.champion())
-    begun = [entry.number for entry in refreshes(registry.store)]
+    begun = refresh_numbers(registry.store)
     # records that come in between belong to the refresh after this one
     fill(taught.uri, ("MgLi",))
     answer = taught.refresh()
@@ -479,7 +484,7 @@ def test_a_training_goes_on_in_the_middle(taught):
 
 
 def test_two_at_once(taught):
-    """One trains and decides, the other says so; both end well."""
+    """One trains and decides, the other reports that; both end well."""
     fill(taught.uri, MORE)
     first = threading.Thread(target=lambda: ends.append(in_child(taught.refresh)))
     ends: list[int] = []
@@ -489,7 +494,7 @@ def test_two_at_once(taught):
     assert ends == [0, 0]
     registry = taught.registry()
     assert [card.version for card in registry.cards()] == [1, 2]
-    assert [entry.number for entry in refreshes(registry.store)] == [2, 1]
+    assert refresh_numbers(registry.store) == [2, 1]
     assert len([d for d in registry.decision_log().decisions if d.version == 2]) == 1
 
 

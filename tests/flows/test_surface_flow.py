@@ -51,7 +51,7 @@ def test_campaign_gives_a_record_for_every_facet(bench, mgag, mg):
         assert store.count() == 6
         assert {b.formula for b in store.records(BulkRecord)} == {"Mg", "MgAg"}
         assert {r.element for r in store.records(ReferenceRecord)} == {"Mg", "Ag"}
-    # nothing was asked of the engine twice, though hcp Mg is bulk and reference at once
+    # nothing was requested of the engine twice, though hcp Mg is bulk and reference at once
     assert set(bench.executed().values()) == {1}
 
 
@@ -123,7 +123,7 @@ def test_a_failing_slab_stops_no_other(bench, mgag):
     bad = found.pop(("MgAg", (1, 1, 0), "MgAg"))
     for target in ("surface_energy", "work_function"):
         assert bad["verdicts"][target]["status"] == VerdictStatus.FAILED
-        assert "failure asked for" in bad["verdicts"][target]["reason"]
+        assert "failure requested" in bad["verdicts"][target]["reason"]
         assert bad[target] is None
     assert all(r["verdicts"]["surface_energy"]["status"] == "accepted" for r in found.values())
 
@@ -144,7 +144,7 @@ def test_a_crash_is_a_verdict_with_its_reason(bench, mgag):
     assert len(tally.problems) == 1
     bad = surfaces(bench.store)[("MgAg", (1, 1, 0), "MgAg")]
     assert bad["verdicts"]["work_function"]["status"] == "failed"
-    assert "RuntimeError: crash asked for" in bad["verdicts"]["work_function"]["reason"]
+    assert "RuntimeError: crash requested" in bad["verdicts"]["work_function"]["reason"]
     assert "\n" not in bad["verdicts"]["work_function"]["reason"]
 
 
@@ -186,7 +186,7 @@ def test_a_failed_bulk_is_a_problem_and_the_other_compounds_go_on(bench, mgag, m
         [mgag, mg], miller_indices=[None, [(0, 0, 1)]]
     )
     tally = bench.run(flow)
-    assert ("MgAg bulk: relax", "failed: failure asked for") in tally.problems
+    assert ("MgAg bulk: relax", "failed: failure requested") in tally.problems
     assert set(surfaces(bench.store)) == {("Mg", (0, 0, 1), "Mg")}
 
 

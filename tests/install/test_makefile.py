@@ -30,7 +30,7 @@ NO_VENV = """#!/bin/bash
 [[ "$2" == *-venv* ]] && { echo python3.12-venv; exit 0; }
 exit 0
 """
-# Makes a virtual environment whose Python writes down what it is asked to do.
+# Makes a virtual environment whose Python writes down what it is called with.
 GOOD = """#!/bin/bash
 [[ "$1" == --version ]] && { echo Python 3.12.0; exit 0; }
 [[ "$1" == -m && "$2" == venv ]] || exit 0
@@ -40,7 +40,7 @@ touch "$4/lib/python3.12/site-packages/pip-1.dist-info/INSTALLER"
 for name in python mgsurf lint-imports; do cp inner-python "$4/bin/$name"; done
 echo venv >> calls
 """
-# `gpaw` holds what the environment's GPAW says of itself, `pip_says` how pip fails, `python_h` the headers.
+# `gpaw` holds what the environment's GPAW reports, `pip_says` how pip fails, `python_h` the headers.
 INNER = """#!/bin/bash
 [[ "$*" == *"import gpaw"* ]] && { [[ -e gpaw ]] && cat gpaw; exit; }
 [[ "$*" == *get_path* ]] && { echo include; exit 0; }
@@ -302,11 +302,11 @@ def test_root_installs_with_apt_what_is_missing(checkout, mpi):
         (checkout.folder / "no_mpi").touch()
     answer = checkout.make("gpaw", f"MGSURF_GPAW_MPI={int(mpi != 'not wanted')}")
     assert answer.returncode == 0, answer.stderr
-    asked = [call for call in checkout.calls() if call.startswith("apt ")]
+    requested = [call for call in checkout.calls() if call.startswith("apt ")]
     compiler = "apt install --no-install-recommends g++"
     everything = " ".join([compiler, *MPI_PACKAGES])
     assert (
-        asked
+        requested
         == {
             "to be had": [everything, "apt update", everything],
             "not to be had": [everything, "apt update", everything, compiler],

@@ -134,7 +134,7 @@ def test_without_outcar_the_last_steps_tell_whether_a_run_converged(
     [
         ({"EDIFFG": 1e-3}, CalculationStatus.UNCONVERGED),
         ({"EDIFFG": 0.2}, CalculationStatus.OK),
-        ({"IBRION": -1, "EDIFFG": 1e-3}, CalculationStatus.OK),  # the ions rest whatever NSW says
+        ({"IBRION": -1, "EDIFFG": 1e-3}, CalculationStatus.OK),  # the ions rest whatever NSW is
     ],
 )
 def test_steps_that_incar_wants_count_where_the_echo_names_none(tmp_path, tags, status):

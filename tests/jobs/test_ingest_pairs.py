@@ -67,12 +67,12 @@ def test_a_told_bulk_is_taken_even_if_the_slab_is_not_recognised(tree, uri):
     compute(tree / "MgAg/rebuilt", slab, kpoints=(2, 4, 1), NSW=0, LVHAR=True)
     shutil.rmtree(tree / "MgAg/100_Mg")
     shutil.rmtree(tree / "MgAg/100_Ag")
-    alone, told = f"{uri}1", f"{uri}2"
+    alone, by_file = f"{uri}1", f"{uri}2"
     ingest(tree, alone)
     assert only(alone).verdicts.surface_energy.status is not VerdictStatus.ACCEPTED
     assert only(alone).surface_energy is None
-    ingest(tree, told, write(tree / "pairs.csv", "bulk,slab", "MgAg/bulk,MgAg/rebuilt"))
-    record = only(told)
+    ingest(tree, by_file, write(tree / "pairs.csv", "bulk,slab", "MgAg/bulk,MgAg/rebuilt"))
+    record = only(by_file)
     assert record.surface_energy is not None
     assert record.id == only(alone).id
 

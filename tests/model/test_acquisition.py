@@ -7,8 +7,10 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from model.evaluation.joint_errors import KnownFacets
-from model.selection.acquisition import LEAST_CHANCE, STRATEGIES, ConditionalVariance, Known, Pool, choose
+from model.selection.acquisition import LEAST_CHANCE, STRATEGIES, choose
 from model.selection.improvement import Objective, expected_improvement, front_of
+from model.selection.pool import Known, Pool
+from model.selection.strategies import ConditionalVariance
 from stores.errors import InputError
 
 OBJECTIVE = Objective((1, 0), (1.0, -1.0))

@@ -13,7 +13,7 @@ from model.baselines.bulk_descriptors import bulk_descriptor_names, describe_cry
 from model.graphs.bulk_graph import build_bulk_graph
 from model.graphs.element_features import element_property
 from model.training.presets import PRESETS
-from tests.model.crystals import CRYSTALS
+from tests.crystals import CRYSTALS
 
 SETTINGS = PRESETS["best"].graph
 NACL = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5] * 3])

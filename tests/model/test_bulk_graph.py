@@ -9,7 +9,7 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from model.data.dataset import group_identical
+from model.data.identical_slabs import group_identical
 from model.graphs.batch import PackedGraphs, collate
 from model.graphs.bulk_graph import BulkGraph, PlainBulk, build_bulk_graph, bulk_graphs, is_bulk
 from model.graphs.cache import GraphCache, build_graphs, graph_key, pack, unpack

@@ -78,8 +78,8 @@ def snapshot(registry, source, targets=TARGETS):
 
 
 def registered(registry, files, *trainings, champion=False, **facts):
-    told = {"label": "x", "targets": TARGETS, "config": {"split": "holdout"}, **facts}
-    card, _ = registry.add(ModelFacts(**told, trainings=trainings or (CLEAN,)), files)
+    fields = {"label": "x", "targets": TARGETS, "config": {"split": "holdout"}, **facts}
+    card, _ = registry.add(ModelFacts(**fields, trainings=trainings or (CLEAN,)), files)
     if champion:
         registry.promote(card.version)
     return card
@@ -194,8 +194,8 @@ def test_cards_and_their_comparison_tell_the_same(registry, weights, capsys):
     registered(registry, worse, CLEAN, past, snapshot=snapshot(registry, "one"), metrics=held)
     registered(registry, best, snapshot=snapshot(registry, "two"))
     models.show("v1", store=registry.store.uri, as_json=False)
-    told = " ".join(capsys.readouterr().out.split())
-    assert "before that 9 compounds by split random (3 of the hold-out)" in told
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "before that 9 compounds by split random (3 of the hold-out)" in shown
     models.compare("v1", "v2", store=registry.store.uri, as_json=False)
     remarks = capsys.readouterr().err
     assert "v1 may have learned from the hold-out and looks better there than it is" in remarks

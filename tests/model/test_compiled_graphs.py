@@ -57,10 +57,10 @@ def assert_same(made: SlabGraph, plain: SlabGraph) -> None:
 
 
 def test_compiled_code_makes_the_graphs_of_the_plain_code() -> None:
-    asked = disturbed()
-    made = compiled_graphs(asked, BEST)
+    requested = disturbed()
+    made = compiled_graphs(requested, BEST)
     by_plain_code = 0
-    for one, slab in zip(made, asked, strict=True):
+    for one, slab in zip(made, requested, strict=True):
         plain = graph_or_reason(slab, BEST)
         assert isinstance(one, SlabGraph) and isinstance(plain, SlabGraph)
         assert_same(one, plain)
@@ -91,23 +91,23 @@ def test_what_is_no_slab_has_the_reason_of_the_plain_code() -> None:
 
 
 def test_many_neighbours_and_few_are_right_too() -> None:
-    asked = [PlainSlab.from_structure(s) for s in STRUCTURES[::3]]
+    requested = [PlainSlab.from_structure(s) for s in STRUCTURES[::3]]
     for settings in (
         GraphSettings(max_neighbours=80, fold=True, whole_shells=True),  # more than there is room for
         GraphSettings(max_neighbours=3, cutoff=3.0, fold=True, whole_shells=True),
         GraphSettings(cutoff=1.0, fold=True, whole_shells=True),  # no edges
     ):
-        for one, slab in zip(compiled_graphs(asked, settings), asked, strict=True):
+        for one, slab in zip(compiled_graphs(requested, settings), requested, strict=True):
             plain = graph_or_reason(slab, settings)
             assert isinstance(one, SlabGraph) and isinstance(plain, SlabGraph)
             assert_same(one, plain)
 
 
 def test_threads_make_the_same_graphs() -> None:
-    asked = [PlainSlab.from_structure(s) for s in STRUCTURES]
-    here = compiled_graphs(asked, BEST)
+    requested = [PlainSlab.from_structure(s) for s in STRUCTURES]
+    here = compiled_graphs(requested, BEST)
     with ThreadPoolExecutor(3) as pool:
-        for there in pool.map(lambda _: compiled_graphs(asked, BEST), range(6)):
+        for there in pool.map(lambda _: compiled_graphs(requested, BEST), range(6)):
             for one, other in zip(here, there, strict=True):
                 assert isinstance(one, SlabGraph) and isinstance(other, SlabGraph)
                 np.testing.assert_array_equal(one.cosines, other.cosines)

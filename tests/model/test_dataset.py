@@ -4,21 +4,18 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from model.data.dataset import Dataset, compound_keys, group_identical
+from model.data.dataset import Dataset
+from model.data.identical_slabs import compound_keys, group_identical
 from model.graphs.batch import collate
 from model.graphs.cache import GraphCache
 from model.graphs.graph import GraphSettings, build_graph
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.labelled import LabelRecord, add_labels, source_fingerprint
-from stores.records import Method, Provenance, SurfaceRecord, Verdict, Verdicts, content_hash
+from stores.records import Provenance, SurfaceRecord, Verdict, Verdicts, content_hash
+from tests.methods import GPAW_DEMO
 from tests.model.crystals import slabs_of
 from workflows.structures.slabs import SymmetricSlab
-
-METHOD = Method(
-    engine="gpaw", preset="demo", functional="PBE", cutoff=300.0, k_density=4.0, smearing="fermi-dirac",
-    smearing_width=0.1, force_tolerance=0.05,
-)  # fmt: skip
 
 
 def label(structure: Structure, name: str, source: str = "others", **targets: float | None) -> LabelRecord:
@@ -46,8 +43,8 @@ def surface(
         id=content_hash([formula, cut.miller_index, cut.termination, cut.n_layers]),
         formula=formula,
         chemsys=cut.structure.composition.chemical_system,
-        method=METHOD,
-        method_fingerprint=METHOD.fingerprint,
+        method=GPAW_DEMO,
+        method_fingerprint=GPAW_DEMO.fingerprint,
         bulk_id=formula,
         provenance=Provenance(source="prototype"),
         spacegroup_number=cut.spacegroup_number,

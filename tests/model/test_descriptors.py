@@ -11,7 +11,8 @@ from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.graphs.element_features import element_property
 from model.graphs.graph import build_graph, fold
 from model.training.presets import PRESETS
-from tests.model.crystals import CRYSTALS, slab, slabs_of
+from tests.crystals import CRYSTALS
+from tests.model.crystals import slab, slabs_of
 from tests.model.tiny import tiny_graph
 
 SETTINGS = PRESETS["best"].graph

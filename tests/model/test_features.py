@@ -24,7 +24,7 @@ def test_cgcnn_describes_a_hundred_elements_by_92_categories() -> None:
     assert len(set(features.names)) == 92
     assert set(np.unique(features.table)) == {0.0, 1.0}
     assert not features.table[0].any()
-    assert len(np.unique(features.table[1:], axis=0)) > 90  # nearly every element is told from all others
+    assert len(np.unique(features.table[1:], axis=0)) > 90  # nearly every element differs from all others
 
 
 def test_each_known_property_falls_in_one_category_and_an_unknown_in_none() -> None:

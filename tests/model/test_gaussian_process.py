@@ -34,9 +34,6 @@ def test_prediction_is_that_of_scikit_learn_with_the_same_lengths():
         peer = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None).fit(scaled, unit)
         expected = peer.predict((other - centre) / width) * y.std() + y.mean()
         assert stage.predict(other) == pytest.approx(expected, abs=1e-4)
-        covariance = peer.predict((other - centre) / width, return_cov=True)[1] * y.var()
-        assert stage.covariance(other) == pytest.approx(covariance, abs=1e-5)
-    assert stages[0].covariance(other[:0]).shape == (0, 0)
     assert stages[0].predict(other[:0]).shape == (0,)
 
 
@@ -154,41 +151,6 @@ def test_a_slab_is_predicted_alike_alone_and_among_others():
     assert stage.predict(many) == pytest.approx(np.tile(stage.predict(x), 5), abs=1e-12)
 
 
-def test_covariance_is_that_of_facets_that_share_what_is_not_known():
-    x, y = sample()
-    process = GaussianProcess.fit(x, y, seed=0)[-1]
-    at = np.concatenate([x[:1], x[:1] + 3, x[:1] + 3.01, -5 - x[:1]])  # known, two alike, one unlike these
-    covariance = process.covariance(at.astype(np.float32))
-    assert covariance == pytest.approx(covariance.T, abs=1e-12)
-    assert np.linalg.eigvalsh(covariance).min() > -1e-9
-    sigma = np.sqrt(np.diagonal(covariance))
-    assert sigma[0] < 0.5 * sigma[1]
-    correlation = covariance / np.outer(sigma, sigma)
-    assert correlation[1, 2] > 0.99 and abs(correlation[1, 3]) < 0.5
-    assert process.covariance(at[1:2]) == pytest.approx(covariance[1:2, 1:2])
-
-
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
-def test_covariance_has_the_unit_of_the_labels_squared(scale):
-    x, y = sample(60)
-    one, other = (GaussianProcess.fit(x, k * y, seed=0)[2].covariance(x[:4] + 1) for k in (1.0, scale))
-    assert other == pytest.approx(scale**2 * one, rel=1e-6)
-
-
-def test_a_label_more_changes_the_covariance_as_it_must():
-    """Conditioning on one label by the formula for two normal numbers, and by the process itself."""
-    from dataclasses import replace
-
-    x, y = sample(50)
-    process = GaussianProcess.fit(x, y, seed=0)[-1]
-    more = process._scaled(x[:1] + 1)
-    larger = replace(process, points=np.vstack([process.points, more]))
-    at = np.concatenate([x[:1] + 1, x[3:8] + 0.7])
-    joint = process.covariance(at)
-    shift = np.outer(joint[0], joint[0]) / (joint[0, 0] + process.noise)
-    assert larger.covariance(at) == pytest.approx(joint - shift, abs=1e-9)
-
-
 def with_offsets(seed=0, size=0.5):
     """Slabs of 30 compounds, five each, whose labels share an offset."""
     x, y = sample(150, seed)
@@ -211,7 +173,7 @@ def test_compounds_share_an_offset_that_their_slabs_show():
 
 
 def test_offsets_are_those_of_the_formula_for_a_sum_of_kernels():
-    """Mean and covariance, equations 2.25 and 2.26, with the kernel of offsets added by hand."""
+    """The mean of equation 2.25, with the kernel of offsets added by hand."""
     x, y, compounds = with_offsets()
     known = np.arange(150) < 128
     process = GaussianProcess.fit(x[known], y[known], 0, compounds[known])[2]
@@ -225,13 +187,6 @@ def test_offsets_are_those_of_the_formula_for_a_sum_of_kernels():
     solved = np.linalg.solve(inside, kernel(known, ~known))
     mean = process.mean + solved.T @ (y[known] - process.mean)
     assert process.predict(x[~known], compounds[~known]) == pytest.approx(mean, abs=1e-8)
-    covariance = kernel(~known, ~known) - kernel(known, ~known).T @ solved
-    assert process.covariance(x[~known], compounds[~known]) == pytest.approx(covariance, abs=1e-8)
-    # without a compound each slab has an offset of its own
-    alone = process.covariance(x[~known][:2] + 30)
-    together = process.covariance(x[~known][:2] + 30, np.array([99, 99]))
-    assert together[0, 1] - alone[0, 1] == pytest.approx(process.offset)
-    assert np.diagonal(together) == pytest.approx(np.diagonal(alone))
 
 
 def test_a_process_refitted_to_other_slabs_keeps_its_kernel():
@@ -244,15 +199,13 @@ def test_a_process_refitted_to_other_slabs_keeps_its_kernel():
     assert len(some.coefficients) == len(some.points) == len(some.compounds) == 40
 
 
-def test_files_of_versions_that_kept_the_mean_alone_have_no_covariance():
+def test_files_of_versions_that_kept_the_mean_alone_predict_the_same():
     x, y = sample()
     process = GaussianProcess.fit(x, y, seed=0)[-1]
     state = process.state()
     del state["variance"], state["noise"]
     old = GaussianProcess.from_state(state, width=5)
     assert np.array_equal(old.predict(x), process.predict(x))
-    with pytest.raises(InputError, match="train the model again"):
-        old.covariance(x)
 
 
 def test_state_goes_through_a_file(tmp_path):
@@ -261,7 +214,6 @@ def test_state_goes_through_a_file(tmp_path):
     torch.save(stage.state(), tmp_path / "trees.pt")
     again = GaussianProcess.from_state(torch.load(tmp_path / "trees.pt", weights_only=True), width=5)
     assert np.array_equal(again.predict(x), stage.predict(x))
-    assert np.array_equal(again.covariance(x[:9]), stage.covariance(x[:9]))
     assert again.compounds is None and again.offset is None
 
 

@@ -81,7 +81,7 @@ def test_imported_slabs_have_the_part_of_their_crystal():
 
 
 def test_parts_are_the_same_for_ever():
-    """If this fails, every champion of every store has to be trained anew."""
+    """If this fails, every champion of every store has to be trained again."""
     known = {"MgAg": "train", "MgZn2": "val", "MgCu": "val", "MgZn": "val", "MgLa": "test", "Mg3Ca": "test"}
     assert {name: part_of(formula_key(name, "", None)) for name in known} == known
 

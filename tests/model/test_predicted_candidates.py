@@ -59,10 +59,10 @@ def predicted(store, cache, ensemble, version="v1", **options):
 
 def test_numbers_are_those_of_the_model_and_kept(store, cache):
     ensemble = untrained()
-    told = []
-    refused, documents = predicted(store, cache, ensemble, progress=lambda i, n: told.append((i, n)))
+    reports = []
+    refused, documents = predicted(store, cache, ensemble, progress=lambda i, n: reports.append((i, n)))
     assert refused == 0
-    assert told[-1] == (10, 10)
+    assert reports[-1] == (10, 10)
     from model.graphs.graph import build_graph
 
     structures = [s for partner in ("Ag", "Pd") for s in slabs(partner, False)]

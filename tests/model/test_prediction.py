@@ -46,12 +46,12 @@ def candidate(structure, name="slab", **more):
 
 
 def test_numbers_come_with_an_interval_and_in_the_order_asked(ensemble):
-    asked = [candidate(s, name=f"{p} {n}") for p in ("Ag", "Y") for n, s in enumerate(slabs(p, False))]
+    requested = [candidate(s, name=f"{p} {n}") for p in ("Ag", "Y") for n, s in enumerate(slabs(p, False))]
     done = []
-    found, refused = predict_slabs(ensemble, asked, progress=done.append)
+    found, refused = predict_slabs(ensemble, requested, progress=done.append)
     assert refused == []
-    assert [f.name for f in found] == [c.name for c in asked]
-    assert done[-1] == len(asked)
+    assert [f.name for f in found] == [c.name for c in requested]
+    assert done[-1] == len(requested)
     for one in found:
         low, high = one.interval("work_function")
         assert low < one.values["work_function"] < high
@@ -138,8 +138,8 @@ def test_what_is_no_slab_is_refused_and_the_others_are_predicted(ensemble):
     bulk = Structure(Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     heavy = slabs("Ag", False)[0].copy()
     heavy.replace_species({"Ag": Element.from_Z(101).symbol})
-    asked = [candidate(bulk, "bulk"), candidate(slabs("Ag", False)[0], "good"), candidate(heavy, "heavy")]
-    found, refused = predict_slabs(ensemble, asked)
+    requested = [candidate(bulk, "bulk"), candidate(slabs("Ag", False)[0], "good"), candidate(heavy, "heavy")]
+    found, refused = predict_slabs(ensemble, requested)
     assert [one.name for one in found] == ["good"]
     assert [one.name for one in refused] == ["bulk", "heavy"]
     assert "vacuum" in refused[0].reason
@@ -151,14 +151,14 @@ def test_what_is_no_slab_is_refused_and_the_others_are_predicted(ensemble):
 def test_several_cores_give_the_same_numbers(ensemble, monkeypatch, compiled):
     small = replace(ensemble.members[0], graph_settings=PRESETS["best"].graph)
     model = replace(ensemble, members=(small,)) if compiled else ensemble
-    asked = [candidate(s) for p in ("Ag", "Y", "Zn") for s in slabs(p, True)] * 5
-    assert len(asked) > 64  # more than one chunk
-    alone, _ = predict_slabs(model, asked)
+    requested = [candidate(s) for p in ("Ag", "Y", "Zn") for s in slabs(p, True)] * 5
+    assert len(requested) > 64  # more than one chunk
+    alone, _ = predict_slabs(model, requested)
     monkeypatch.setattr(chunks, "MANY", 4)
     assert can_compile(model.graph_settings) == compiled
     threads = torch.get_num_threads()
     for workers in (1, 2):
-        found, _ = predict_slabs(model, asked, workers=workers)
+        found, _ = predict_slabs(model, requested, workers=workers)
         assert torch.get_num_threads() == threads
         for a, b in zip(alone, found, strict=True):
             assert a.values == b.values
@@ -176,6 +176,6 @@ def test_a_potential_keeps_its_processes(monkeypatch):
     monkeypatch.setattr(chunks, "MANY", 4)
     monkeypatch.setattr(chunks, "ProcessPoolExecutor", started)
     settings = replace(PRESETS["best"].graph, potential="sevennet-0")
-    asked = [PlainSlab.from_structure(one) for one in slabs("Ag", False)]
+    requested = [PlainSlab.from_structure(one) for one in slabs("Ag", False)]
     with pytest.raises(StartedError):
-        list(chunks.in_chunks(asked, lambda one: one, lambda *_: None, settings, 2, None))
+        list(chunks.in_chunks(requested, lambda one: one, lambda *_: None, settings, 2, None))

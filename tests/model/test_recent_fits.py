@@ -4,7 +4,6 @@ import numpy as np
 
 from model.baselines import recent_fits
 from model.baselines.extra_trees import Forest
-from model.baselines.gaussian_process import GaussianProcess
 from model.baselines.recent_fits import MOST_BYTES, recall
 
 
@@ -43,14 +42,6 @@ def test_fits_are_forgotten_by_their_memory_oldest_first():
     assert fitted == [0, 1, 2, 1]
     assert recall(fit, 3, 2 * MOST_BYTES)[0][0].nbytes == 2 * MOST_BYTES  # too large to keep
     assert not recent_fits._RECENT
-
-
-def test_what_a_process_makes_later_counts():
-    rng = np.random.default_rng(0)
-    (process,) = recall(GaussianProcess.fit, rng.normal(size=(60, 3)), rng.normal(size=60), 0, None, (1,))
-    before = recent_fits._bytes([process])
-    process.covariance(np.zeros((1, 3)))
-    assert recent_fits._bytes([process]) == before + 8 * 60**2
 
 
 def test_what_is_recalled_predicts_the_same():

@@ -19,7 +19,7 @@ OFFSET, SLOPE = 0.01, 1.25
 
 
 def known_up_to_a_line():
-    """Return slabs whose labels are 1.25 times what the potential says, and 0.01 eV/A^2."""
+    """Return slabs whose labels are 1.25 times what the potential gives, and 0.01 eV/A^2."""
     dataset = small_dataset(n_partners=4)
     true = labels(dataset, TARGET)
     entries = []

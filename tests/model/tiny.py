@@ -20,7 +20,7 @@ N_FEATURES = 7
 
 
 def tiny_graph(seed: int, *, fixed_degree: int | None = None, multiple: bool = False) -> SlabGraph:
-    """3 to 8 nodes, 1 to 6 edges each; with random multiplicities if asked for."""
+    """3 to 8 nodes, 1 to 6 edges each; with random multiplicities if requested."""
     rng = np.random.default_rng(seed)
     n = int(rng.integers(3, 9))
     degrees = np.full(n, fixed_degree) if fixed_degree else rng.integers(1, 7, n)

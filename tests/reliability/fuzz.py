@@ -60,7 +60,7 @@ def _preload() -> None:
     import pymatgen.io.cif  # noqa: F401
     import rich.progress  # noqa: F401
 
-    import model.data.importers  # noqa: F401# noqa: F401
+    import model.data.importers  # noqa: F401
     import workflows.cli.app
     import workflows.cli.enumerate
     import workflows.cli.import_labels
@@ -70,7 +70,7 @@ def _preload() -> None:
     import workflows.cli.refresh
     import workflows.cli.run
     import workflows.cli.slabs
-    import workflows.cli.status  # noqa: F401# noqa: F401# noqa: F401# noqa: F401
+    import workflows.cli.status  # noqa: F401
 
 
 def _again(home: Path, only: str, number: int, seed: int) -> int:

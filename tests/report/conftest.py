@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from stores.records import Method, SurfaceRecord, Verdict, Verdicts
+from stores.records import SurfaceRecord, Verdict, Verdicts
+from tests.methods import GPAW_DEMO
 
-METHOD = Method(
-    engine="gpaw", preset="demo", functional="PBE", cutoff=300, k_density=4,
-    smearing="fermi-dirac", smearing_width=0.1, force_tolerance=0.05,
-)  # fmt: skip
 EDGE = 3.34
 
 
@@ -47,8 +44,8 @@ def make_record(
     elements = chemsys.split("-")
     binary = len(elements) == 2 and dmu is not None
     record = SurfaceRecord(
-        id=f"{formula}-{miller}-{termination}", formula=formula, chemsys=chemsys, method=METHOD,
-        method_fingerprint=METHOD.fingerprint, bulk_id=formula,
+        id=f"{formula}-{miller}-{termination}", formula=formula, chemsys=chemsys, method=GPAW_DEMO,
+        method_fingerprint=GPAW_DEMO.fingerprint, bulk_id=formula,
         provenance={"source": "prototype"}, spacegroup_number=spacegroup, miller_index=miller,
         termination=termination, termination_label=label, termination_key=label, cut=0.0, period=EDGE,
         n_layers=7, n_atoms=len(slab), composition={k: int(v) for k, v in slab.composition.as_dict().items()},

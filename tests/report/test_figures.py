@@ -116,7 +116,7 @@ def test_chemical_potential_of_36_facets(laves, shown):
         (line.get_color(), str(line._unscaled_dash_pattern), line.get_marker())
         for line in figure.axes[0].lines
     }
-    assert len(drawn) == 36  # every facet can be told from the others
+    assert len(drawn) == 36  # every facet is distinguished from the others
 
 
 def test_chemical_potential_of_100_facets_fits_a_page(laves):

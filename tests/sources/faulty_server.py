@@ -4,7 +4,7 @@ with FaultyServer(pages) as server:
     server.faults[2] = [status(500), status(503)]   # page 2 fails twice, then it is good
     server.faults[3] = [cut()] * 99                 # page 3 never arrives whole
     OptimadeSource([server.url], ...)
-    assert server.asked == [1, 2, 2, 2, 3, ...]
+    assert server.requested == [1, 2, 2, 2, 3, ...]
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ class FaultyServer:
 
     Attributes
     ----------
-    asked
-        Numbers of the pages in the order they were asked for.
+    requested
+        Numbers of the pages in the order of the requests.
     queries
         Of these requests.
     faults
@@ -121,7 +121,7 @@ class FaultyServer:
     def __init__(self, pages: Sequence[list[Any]], prefix: str = "x") -> None:
         self.pages = list(pages)
         self.prefix = prefix
-        self.asked: list[int] = []
+        self.requested: list[int] = []
         self.queries: list[dict[str, str]] = []
         self.faults: dict[int, list[Fault]] = defaultdict(list)
         self.check: Callable[[dict[str, str]], Fault | None] = lambda _: None
@@ -160,7 +160,7 @@ class FaultyServer:
             reply(handler, b"", 404, {})
             return
         number = int(query.get("page_offset", "1"))
-        self.asked.append(number)
+        self.requested.append(number)
         self.queries.append(query)
         refusal = self.check(query) if number == 1 else None
         if refusal:

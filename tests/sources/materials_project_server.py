@@ -54,7 +54,7 @@ def material(
         "nsites": len(structure),
         "batch_id": None,
         "thermo": thermo or {},
-        # what the real summary says, mixed from all thermo types
+        # what the real summary holds, mixed from all thermo types
         "energy_above_hull": 99.0,
         "formation_energy_per_atom": 99.0,
         **fields,
@@ -76,9 +76,9 @@ class State:
     faults_until
         Number of the first request that it spares again.
     version
-        Of emmet, as the heartbeat says.
+        Of emmet, as the heartbeat reports.
     requests
-        Paths and parameters asked for, heartbeats left out.
+        Requested paths and parameters, heartbeats left out.
     """
 
     materials: list[dict[str, Any]]
@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        asked = {name: values[0] for name, values in parse_qs(url.query).items()}
+        requested = {name: values[0] for name, values in parse_qs(url.query).items()}
         if url.path == "/heartbeat":
             self._send(
                 200,
@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
                 },
             )
             return
-        self.state.requests.append((url.path, asked))
+        self.state.requests.append((url.path, requested))
         number = len(self.state.requests)
         if self.headers.get("x-api-key") != KEY:
             self._send(401, {"message": "Invalid authentication credentials"})
@@ -138,36 +138,40 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(self.state.fault)
         elif url.path not in _PARAMETERS:
             self._send(404, {"message": "no Route matched with those values"})
-        elif set(asked) - _PARAMETERS[url.path] or int(asked.get("_limit", 100)) > 1000:
+        elif set(requested) - _PARAMETERS[url.path] or int(requested.get("_limit", 100)) > 1000:
             self._send(400, {"detail": "Request contains query parameters which cannot be used"})
         else:
-            self._send(200, self._page(url.path, asked))
+            self._send(200, self._page(url.path, requested))
 
-    def _page(self, path: str, asked: dict[str, str]) -> dict[str, Any]:
-        found = self._summaries(asked) if "summary" in path else self._thermo(asked)
-        start, limit = int(asked.get("_skip", 0)), int(asked.get("_limit", 100))
-        fields = asked.get("_fields", "material_id").split(",")
+    def _page(self, path: str, requested: dict[str, str]) -> dict[str, Any]:
+        found = self._summaries(requested) if "summary" in path else self._thermo(requested)
+        start, limit = int(requested.get("_skip", 0)), int(requested.get("_limit", 100))
+        fields = requested.get("_fields", "material_id").split(",")
         return {
             "data": [{f: d[f] for f in fields if f in d} for d in found[start : start + limit]],
             "meta": {"api_version": self.state.version, "total_doc": len(found), "max_limit": 1000},
         }
 
-    def _summaries(self, asked: dict[str, str]) -> list[dict[str, Any]]:
+    def _summaries(self, requested: dict[str, str]) -> list[dict[str, Any]]:
         def wanted(m: dict[str, Any]) -> bool:
             return (
-                ("chemsys" not in asked or m["chemsys"] in asked["chemsys"].split(","))
-                and ("elements" not in asked or set(asked["elements"].split(",")) <= set(m["elements"]))
-                and int(asked.get("nelements_min", 1))
+                ("chemsys" not in requested or m["chemsys"] in requested["chemsys"].split(","))
+                and (
+                    "elements" not in requested or set(requested["elements"].split(",")) <= set(m["elements"])
+                )
+                and int(requested.get("nelements_min", 1))
                 <= m["nelements"]
-                <= int(asked.get("nelements_max", 99))
-                and int(asked.get("nsites_min", 1)) <= m["nsites"] <= int(asked.get("nsites_max", 9999))
-                and (m["batch_id"] is None or m["batch_id"] != asked.get("batch_id_not_eq"))
+                <= int(requested.get("nelements_max", 99))
+                and int(requested.get("nsites_min", 1))
+                <= m["nsites"]
+                <= int(requested.get("nsites_max", 9999))
+                and (m["batch_id"] is None or m["batch_id"] != requested.get("batch_id_not_eq"))
             )
 
         return [m for m in self.state.materials if wanted(m)]
 
-    def _thermo(self, asked: dict[str, str]) -> list[dict[str, Any]]:
-        ids = asked["material_ids"].split(",")
+    def _thermo(self, requested: dict[str, str]) -> list[dict[str, Any]]:
+        ids = requested["material_ids"].split(",")
         return [
             {
                 "material_id": m["material_id"],

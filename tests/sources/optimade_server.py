@@ -9,7 +9,7 @@
         OptimadeSource([urls["mp"], urls["oqmd"]])
 
 Every provider is a whole OPTIMADE API under a path of its own, so that one process (1.5 s of CPU time) plays
-as many as are wanted. A page holds 20 structures unless told. With ``validate=False`` entries that break the
+as many as are wanted. A page holds 20 structures by default. With ``validate=False`` entries that break the
 specification are served as they are.
 """
 
@@ -115,7 +115,7 @@ def optimade_server(
                 process.communicate()
 
 
-def _serve(told: dict[str, Any]) -> None:
+def _serve(settings: dict[str, Any]) -> None:
     """Serve until the parent closes our standard input."""
     import logging
 
@@ -129,7 +129,7 @@ def _serve(told: dict[str, Any]) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     port = listener.getsockname()[1]
     mounts = []
-    for prefix, entries in told["providers"].items():
+    for prefix, entries in settings["providers"].items():
         marker = f"_{prefix}_"
         own = sorted({key.removeprefix(marker) for e in entries for key in e if key.startswith(marker)})
         app = create_app(
@@ -138,8 +138,8 @@ def _serve(told: dict[str, Any]) -> None:
                 mongo_database=prefix,
                 base_url=f"http://127.0.0.1:{port}/{prefix}",
                 root_path=f"/{prefix}",
-                page_limit_max=told["page_limit"],
-                validate_api_response=told["validate"],
+                page_limit_max=settings["page_limit"],
+                validate_api_response=settings["validate"],
                 provider={"prefix": prefix, "name": prefix, "description": "a test's own", "homepage": None},
                 provider_fields={"structures": own},
             ),
@@ -152,7 +152,7 @@ def _serve(told: dict[str, Any]) -> None:
         mounts.append(Mount(f"/{prefix}", app=app))
     api = Starlette(routes=mounts)
 
-    default = b"page_limit=%d" % told["page_limit"]  # the server's own, 20, is not for configuring
+    default = b"page_limit=%d" % settings["page_limit"]  # the server's own, 20, is not for configuring
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         query = scope.get("query_string", b"")

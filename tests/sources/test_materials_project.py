@@ -85,11 +85,11 @@ def test_all_partners_in_groups_then_from_disk_without_mp_api(server, source, tm
     assert len(first) == 3
     assert calls[-1][0] == "mp"
     assert calls[-1][1] == calls[-1][2] == len(calls) > 3
-    asked = len(server[1].requests)
+    requested = len(server[1].requests)
     assert [(c.label, c.structure.as_dict(), c.values) for c in source().candidates()] == first
-    assert len(server[1].requests) == asked
+    assert len(server[1].requests) == requested
     assert len(list(source(refresh=True).candidates())) == 3
-    assert len(server[1].requests) == 2 * asked
+    assert len(server[1].requests) == 2 * requested
     # with everything on disk the slow import is never made
     code = (
         "import sys; from pathlib import Path; "
@@ -195,7 +195,7 @@ def test_a_server_that_dies_keeps_what_came_and_the_next_call_goes_on(server, so
     mp = source()
     assert len(list(mp.candidates())) == 3
     assert mp.problems == []
-    assert not any("Ag-Mg" in asked.get("chemsys", "").split(",") for _, asked in server[1].requests)
+    assert not any("Ag-Mg" in requested.get("chemsys", "").split(",") for _, requested in server[1].requests)
 
 
 def test_older_answers_stand_in_and_that_is_said(server, source):

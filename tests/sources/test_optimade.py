@@ -51,8 +51,8 @@ def turned(structure: Structure) -> Structure:
 def served() -> dict[str, list[dict[str, Any]]]:
     first, second = PARTNERS[: len(PARTNERS) // 2], PARTNERS[len(PARTNERS) // 2 :]
     mp = [entry(b2(p), f"mp-{i}") for i, p in enumerate(PARTNERS)]
-    for i, told in enumerate(mp):
-        told["_mp_stability"] = {
+    for i, attributes in enumerate(mp):
+        attributes["_mp_stability"] = {
             "gga_gga+u": {"energy_above_hull": 0.02 * i, "formation_energy_per_atom": -0.1},
             "r2scan": {"energy_above_hull": 0.0, "formation_energy_per_atom": -0.2},
         }
@@ -102,12 +102,12 @@ def identifiers(candidates: list[Candidate]) -> list[str]:
 
 
 def test_binaries_of_three_providers(urls: dict[str, str], shared_cache: Path) -> None:
-    told: list[tuple[str, int, int | None]] = []
+    news_of: list[tuple[str, int, int | None]] = []
     source = OptimadeSource(
         [urls["oqmd"], urls["mp"], urls["alexandria"]],
         CandidateFilter(max_atoms=30),
         cache=shared_cache,
-        progress=lambda *news: told.append(news),
+        progress=lambda *news: news_of.append(news),
     )
     found = list(source.candidates())
     assert source.problems == []
@@ -118,7 +118,7 @@ def test_binaries_of_three_providers(urls: dict[str, str], shared_cache: Path) -
     assert len(found) == len(expected)
     assert [c.provenance.source for c in found] == ["oqmd"] * 8 + ["mp"] * 14 + ["alexandria"] * 8
     # the numbers of structures grow page by page, to what the server announced
-    counts = [(came, total) for name, came, total in told if name == "mp"]
+    counts = [(came, total) for name, came, total in news_of if name == "mp"]
     assert counts == [(5, 14), (10, 14), (14, 14)]
 
 
@@ -161,8 +161,8 @@ def test_the_order_is_the_same_every_time(urls: dict[str, str], tmp_path: Path, 
 
 
 def test_partners_and_exclusions(urls: dict[str, str], tmp_path: Path) -> None:
-    def ask(**told: Any) -> set[str]:
-        source = OptimadeSource([urls["mp"]], CandidateFilter(**told), cache=tmp_path / "sources.sqlite")
+    def ask(**limits: Any) -> set[str]:
+        source = OptimadeSource([urls["mp"]], CandidateFilter(**limits), cache=tmp_path / "sources.sqlite")
         found = {c.structure.composition.chemical_system for c in source.candidates()}
         assert source.problems == []
         return found

@@ -35,26 +35,26 @@ def test_a_young_answer_is_not_fetched_again(tmp_path: Path) -> None:
     with FaultyServer(pages_of(5)) as server:
         first = ask(server, cache)
         assert len(first[0]) == 5
-        server.asked.clear()
+        server.requested.clear()
         assert ask(server, cache) == first
         assert ask(server, cache, max_age=timedelta(minutes=5)) == first
-        assert server.asked == []
+        assert server.requested == []
         assert ask(server, cache, max_age=timedelta(0)) == first
-        assert server.asked == [1, 2, 3]
+        assert server.requested == [1, 2, 3]
         assert ask(server, cache, refresh=True) == first
-        assert server.asked == [1, 2, 3] * 2
-    assert ask(server, cache) == first  # nor is the server asked what it is
+        assert server.requested == [1, 2, 3] * 2
+    assert ask(server, cache) == first  # nor is the server queried about itself
 
 
 def test_an_answer_serves_every_question_that_the_server_would_answer_alike(tmp_path: Path) -> None:
     cache = tmp_path / "sources.sqlite"
     with FaultyServer(pages_of(5)) as server:
         ask(server, cache)
-        server.asked.clear()
+        server.requested.clear()
         assert ask(server, cache, CandidateFilter(exclude=["Ag"])) == ([], [])
-        assert server.asked == []
+        assert server.requested == []
         ask(server, cache, CandidateFilter(max_atoms=10))
-        assert server.asked == [1, 2, 3]
+        assert server.requested == [1, 2, 3]
 
 
 def test_only_the_newest_answer_is_kept(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_what_ended_before_it_was_marked_whole_still_tells_what_is_missing(tmp_p
         assert first[1] == ["x: 6 of 8 structures came, but no further page; --refresh fetches it again"]
         with sqlite3.connect(cache) as connection:
             connection.execute("UPDATE fetches SET finished = NULL, note = NULL")
-        server.asked.clear()
+        server.requested.clear()
         assert ask(server, cache) == first
-        assert server.asked == []
+        assert server.requested == []
 
 
 def test_fingerprint_names_what_will_come(tmp_path: Path) -> None:
@@ -98,14 +98,15 @@ def test_fingerprint_names_what_will_come(tmp_path: Path) -> None:
         source = OptimadeSource([server.url], cache=cache, refresh=True)
         assert source.fingerprint() is None
         list(source.candidates())
-        told = source.fingerprint()
-        assert told is not None
-        assert OptimadeSource([server.url], cache=cache).fingerprint() == told
+        fingerprint = source.fingerprint()
+        assert fingerprint is not None
+        assert OptimadeSource([server.url], cache=cache).fingerprint() == fingerprint
         assert (
-            OptimadeSource([server.url], CandidateFilter(exclude=["Zn"]), cache=cache).fingerprint() != told
+            OptimadeSource([server.url], CandidateFilter(exclude=["Zn"]), cache=cache).fingerprint()
+            != fingerprint
         )
         list(OptimadeSource([server.url], cache=cache, refresh=True).candidates())
-        assert OptimadeSource([server.url], cache=cache).fingerprint() != told
+        assert OptimadeSource([server.url], cache=cache).fingerprint() != fingerprint
 
 
 @pytest.mark.parametrize("damage", ["not a database", "half", "empty", "other tables"])
@@ -144,7 +145,7 @@ def test_damage_deep_inside_is_found_before_anything_is_read(
         assert ask(server, cache) == first
 
 
-def test_a_damaged_entry_is_told_and_mended_by_the_next_run(tmp_path: Path) -> None:
+def test_a_damaged_entry_is_reported_and_replaced_by_the_next_run(tmp_path: Path) -> None:
     cache = tmp_path / "sources.sqlite"
     with FaultyServer(pages_of(6)) as server:
         first = ask(server, cache)
@@ -201,8 +202,8 @@ _SCRIPT = """
 import sys
 from pathlib import Path
 from workflows.structures.sources.optimade import OptimadeSource
-def show(*told):
-    print(*told, flush=True)
+def show(*news):
+    print(*news, flush=True)
 source = OptimadeSource([sys.argv[1]], cache=Path(sys.argv[2]), progress=show)
 print("found", len(list(source.candidates())), source.problems, flush=True)
 """
@@ -229,8 +230,8 @@ def test_two_processes_share_one_download(tmp_path: Path) -> None:
         for process in processes:
             output, errors = process.communicate(timeout=300)
             assert output.splitlines()[-1] == "found 12 []", errors
-        assert sorted(set(server.asked)) == [1, 2, 3, 4, 5, 6]
-        assert len(server.asked) == 7  # page 2 twice
+        assert sorted(set(server.requested)) == [1, 2, 3, 4, 5, 6]
+        assert len(server.requested) == 7  # page 2 twice
 
 
 def test_ctrl_c_ends_at_once_and_keeps_the_pages(tmp_path: Path) -> None:
@@ -247,9 +248,9 @@ def test_ctrl_c_ends_at_once_and_keeps_the_pages(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=60)
         assert time.monotonic() - begun < 20
         assert "KeyboardInterrupt" in errors
-        server.asked.clear()
+        server.requested.clear()
         assert len(ask(server, cache)[0]) == 6
-        assert server.asked == [3]
+        assert server.requested == [3]
 
 
 def test_a_refresh_that_fails_leaves_the_answer_that_was_there(tmp_path: Path) -> None:

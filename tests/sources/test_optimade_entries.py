@@ -49,14 +49,14 @@ def test_names_of_species_need_not_be_elements() -> None:
 
 
 def test_heavy_hydrogen_is_hydrogen() -> None:
-    told = {"name": "D", "chemical_symbols": ["D"], "concentration": [1.0]}
-    read = read_entry(entry(MGAG, "x", species=[told], species_at_sites=["Mg", "D"]))
+    site = {"name": "D", "chemical_symbols": ["D"], "concentration": [1.0]}
+    read = read_entry(entry(MGAG, "x", species=[site], species_at_sites=["Mg", "D"]))
     assert symbols(read) == ["Mg", "H"]
 
 
 def kind(symbols: Any, concentration: Any, **more: Any) -> dict[str, Any]:
-    told = {"name": "Mg", "chemical_symbols": symbols, "concentration": concentration, **more}
-    return {"species": [told, {"name": "Ag", "chemical_symbols": ["Ag"], "concentration": [1.0]}]}
+    site = {"name": "Mg", "chemical_symbols": symbols, "concentration": concentration, **more}
+    return {"species": [site, {"name": "Ag", "chemical_symbols": ["Ag"], "concentration": [1.0]}]}
 
 
 @pytest.mark.parametrize(

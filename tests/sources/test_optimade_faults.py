@@ -1,4 +1,4 @@
-"""Providers that are slow, busy, broken or down: what came is kept, one line says what did not."""
+"""Providers that are slow, busy, broken or down: what came is kept, one line names what did not."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def ask(tmp_path: Path) -> Ask:
         *urls: str, wanted: CandidateFilter | None = None, **options: Any
     ) -> tuple[list[str], list[str]]:
         usual = {"cache": tmp_path / "sources.sqlite", "backoff": 0.01, "attempts": 3, "timeout": 20.0}
-        asked = OptimadeSource(urls, wanted, **{**usual, **options})
-        assert isinstance(asked, Source)
-        found: list[Candidate] = list(asked.candidates())
-        return [c.provenance.identifiers[0] for c in found], asked.problems
+        source = OptimadeSource(urls, wanted, **{**usual, **options})
+        assert isinstance(source, Source)
+        found: list[Candidate] = list(source.candidates())
+        return [c.provenance.identifiers[0] for c in found], source.problems
 
     return source
 
@@ -63,7 +63,7 @@ def test_what_passes_is_tried_again(ask: Ask, faults: list[Any]) -> None:
         server.faults[2] = faults
         tries = 1 if faults == faults[:1] else len(faults) + 1
         assert ask(server.url) == (ALL, [])
-        assert server.asked == [1] + [2] * tries + [3]
+        assert server.requested == [1] + [2] * tries + [3]
 
 
 def test_a_server_that_names_a_pause_gets_it(ask: Ask) -> None:
@@ -94,21 +94,21 @@ def test_a_provider_that_dies_in_mid_page_costs_only_the_rest_and_goes_on_from_t
             "x: answer broke off, 3 times: stopped after page 2 (4 of 6 structures); run again to resume "
             "there"
         ]
-        server.asked.clear()
-        other.asked.clear()
+        server.requested.clear()
+        other.requested.clear()
         assert ask(server.url, other.url) == ([*ALL, *(f"y:y-{i:03d}" for i in range(4))], [])
-        assert server.asked == [3]  # pages that had come are not fetched again
-        assert other.asked == []
+        assert server.requested == [3]  # pages that had come are not fetched again
+        assert other.requested == []
 
 
 def test_an_address_of_a_page_that_is_no_longer_good_begins_anew(ask: Ask) -> None:
     with FaultyServer(pages_of(6)) as server:
         server.faults[2] = [cut()] * 3
         assert ask(server.url)[0] == ALL[:2]
-        server.asked.clear()
+        server.requested.clear()
         server.faults[2] = [status(410)]
         assert ask(server.url) == (ALL, [])
-        assert server.asked == [2, 1, 2, 3]
+        assert server.requested == [2, 1, 2, 3]
 
 
 def test_a_page_that_fails_in_two_calls_is_given_up_and_the_question_begun_anew(ask: Ask) -> None:
@@ -120,9 +120,9 @@ def test_a_page_that_fails_in_two_calls_is_given_up_and_the_question_begun_anew(
             ALL[:2],
             [why + "again to start from scratch, for that page was given up"],
         )
-        server.asked.clear()
+        server.requested.clear()
         assert ask(server.url) == (ALL, [])
-        assert server.asked == [1, 2, 3]
+        assert server.requested == [1, 2, 3]
 
 
 def test_a_database_that_stays_down_does_not_cost_the_pages_that_came(ask: Ask) -> None:
@@ -205,7 +205,7 @@ def test_an_empty_page_that_names_a_next_one_is_noticed(ask: Ask) -> None:
         found, (problem,) = ask(server.url)
         assert found == ALL[:2]
         assert "without anything new" in problem
-        assert server.asked == [1, 2]
+        assert server.requested == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -304,9 +304,9 @@ def test_fewer_structures_than_promised_are_told_every_time(ask: Ask) -> None:
         server.meta = {"data_returned": 8}
         expected = (ALL, ["x: 6 of 8 structures came, but no further page; --refresh fetches it again"])
         assert ask(server.url) == expected
-        server.asked.clear()
+        server.requested.clear()
         assert ask(server.url) == expected
-        assert server.asked == []
+        assert server.requested == []
 
 
 def test_an_end_where_more_was_promised_is_told(ask: Ask) -> None:

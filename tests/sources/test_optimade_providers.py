@@ -1,4 +1,4 @@
-"""The table of providers and what is asked of them."""
+"""The table of providers and what is requested of them."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def test_values_keep_methods_apart() -> None:
         DatabaseValues("mp GGA_GGA+U", -0.2, 0.0),
         DatabaseValues("mp R2SCAN", -0.25, 0.01),
     )
-    told = {"_oqmd_delta_e": -0.1, "_oqmd_stability": 0, "_oqmd_band_gap": 0.0}
-    assert OQMD.values(told) == (DatabaseValues("oqmd", -0.1, 0.0, 0.0),)
+    attributes = {"_oqmd_delta_e": -0.1, "_oqmd_stability": 0, "_oqmd_band_gap": 0.0}
+    assert OQMD.values(attributes) == (DatabaseValues("oqmd", -0.1, 0.0, 0.0),)
 
 
 @pytest.mark.parametrize("value", [None, "N/A", True, float("nan"), float("inf"), -99999, [0.1], {"a": 1}])

@@ -1,4 +1,4 @@
-"""One calculation: inputs with VASP's defaults filled in, and what the model says about its electrons."""
+"""One calculation: inputs with VASP's defaults filled in, and what the model gives for its electrons."""
 
 from __future__ import annotations
 

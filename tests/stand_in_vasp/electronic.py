@@ -24,7 +24,7 @@ class Loop:
 
 
 def start(calculation: Calculation) -> tuple[float, str]:
-    """Return the first error (eV) and what VASP says about its start."""
+    """Return the first error (eV) and what VASP reports about its start."""
     tags, atoms = calculation.tags, len(calculation.symbols)
     if tags["ISTART"] > 0 and has_content("WAVECAR"):
         mark = Path("WAVECAR").read_bytes()[:80].decode(errors="replace").split()

@@ -19,7 +19,7 @@ CELL = 0.1  # the stress part has to be this much smaller than EDIFFG
 
 
 class Relaxation:
-    """Propose geometries; `accept` takes what was computed for one and says whether it was the last."""
+    """Propose geometries; `accept` takes what was computed for one and returns whether it was the last."""
 
     def __init__(self, calculation: Calculation, *, stuck: bool = False) -> None:
         tags = calculation.tags

@@ -16,7 +16,6 @@ from stores.records import (
     BulkRecord,
     CalculationOutput,
     CalculationRecord,
-    Method,
     PlanarPotential,
     Provenance,
     ReferenceRecord,
@@ -24,6 +23,7 @@ from stores.records import (
     Verdict,
     Verdicts,
 )
+from tests.methods import GPAW_DEMO
 from tests.stores.mongo_server import MongoServer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -63,18 +63,6 @@ def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             client.drop_database(name)
 
 
-METHOD = Method(
-    engine="gpaw",
-    preset="demo",
-    functional="PBE",
-    cutoff=300,
-    k_density=4,
-    smearing="fermi-dirac",
-    smearing_width=0.1,
-    force_tolerance=0.05,
-)
-
-
 def slab_dict() -> dict[str, Any]:
     from pymatgen.core import Lattice, Structure
 
@@ -92,8 +80,8 @@ def make_surface(number: int = 0, **changes: Any) -> SurfaceRecord:
         "created_at": START + timedelta(hours=number),
         "formula": "MgAg",
         "chemsys": "Ag-Mg",
-        "method": METHOD,
-        "method_fingerprint": METHOD.fingerprint,
+        "method": GPAW_DEMO,
+        "method_fingerprint": GPAW_DEMO.fingerprint,
         "bulk_id": "bulk-0",
         "provenance": Provenance(source="prototype", identifiers=["B2"]),
         "spacegroup_number": 221,
@@ -125,8 +113,8 @@ def make_calculation(number: int = 0, **changes: Any) -> CalculationRecord:
         "id": f"calculation-{number}",
         "formula": "MgAg",
         "chemsys": "Ag-Mg",
-        "method": METHOD,
-        "method_fingerprint": METHOD.fingerprint,
+        "method": GPAW_DEMO,
+        "method_fingerprint": GPAW_DEMO.fingerprint,
         "kind": "slab_static",
         "label": "MgAg (110) Mg slab static",
         "identity": {"bulk": "x", "facet": [1, 1, 0]},
@@ -140,8 +128,8 @@ def make_bulk(number: int = 0) -> BulkRecord:
         id=f"bulk-{number}",
         formula="MgAg",
         chemsys="Ag-Mg",
-        method=METHOD,
-        method_fingerprint=METHOD.fingerprint,
+        method=GPAW_DEMO,
+        method_fingerprint=GPAW_DEMO.fingerprint,
         bulk_key="key",
         provenance=Provenance(source="file"),
         initial_structure=slab_dict(),
@@ -160,8 +148,8 @@ def make_reference(number: int = 0) -> ReferenceRecord:
         id=f"reference-{number}",
         formula="Mg",
         chemsys="Mg",
-        method=METHOD,
-        method_fingerprint=METHOD.fingerprint,
+        method=GPAW_DEMO,
+        method_fingerprint=GPAW_DEMO.fingerprint,
         element="Mg",
         prototype="A3",
         structure=slab_dict(),

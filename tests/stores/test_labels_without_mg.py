@@ -7,7 +7,8 @@ import pytest
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.labelled import WITHOUT_MG, heads_of, labelled_slabs, of_methods
-from stores.learning.snapshots import draft_snapshot, news_since
+from stores.learning.snapshot_changes import news_since
+from stores.learning.snapshots import draft_snapshot
 
 
 @pytest.fixture

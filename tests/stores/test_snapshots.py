@@ -15,13 +15,12 @@ from stores.connections import open_store
 from stores.errors import InputError, StoreError
 from stores.labelled import LabelRecord, add_labels, source_fingerprint
 from stores.learning import snapshots
+from stores.learning.snapshot_changes import diff_snapshots, news_since
 from stores.learning.snapshots import (
     create_snapshot,
-    diff_snapshots,
     draft_snapshot,
     find_snapshot,
     list_snapshots,
-    news_since,
     save_snapshot,
     snapshot_slabs,
 )

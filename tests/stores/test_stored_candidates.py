@@ -20,7 +20,8 @@ from stores.learning.candidates import (
     slab_key,
     update_candidates,
 )
-from tests.stores.conftest import METHOD, make_bulk, make_surface
+from tests.methods import GPAW_DEMO
+from tests.stores.conftest import make_bulk, make_surface
 
 
 def candidate(number: int = 0, **changes) -> CandidateRecord:
@@ -36,7 +37,7 @@ def candidate(number: int = 0, **changes) -> CandidateRecord:
         "miller_index": (1, 1, 0),
         "termination_label": "Mg",
         "termination_key": f"Mg|Ag|{number}",
-        "method_fingerprint": METHOD.fingerprint,
+        "method_fingerprint": GPAW_DEMO.fingerprint,
         "n_layers": 7,
         "n_atoms": 14,
         "volume": 400.0,
@@ -51,8 +52,8 @@ def cut(*candidates: CandidateRecord, **changes) -> CutRecord:
         CutSlab(id=c.id, miller_index=c.miller_index, termination_key=c.termination_key) for c in candidates
     ]
     values = {
-        "id": "cut", "bulk_key": "key", "bulk_id": "", "method": METHOD,
-        "method_fingerprint": METHOD.fingerprint, "slabs": slabs,
+        "id": "cut", "bulk_key": "key", "bulk_id": "", "method": GPAW_DEMO,
+        "method_fingerprint": GPAW_DEMO.fingerprint, "slabs": slabs,
     }  # fmt: skip
     return CutRecord(**{**values, **changes})
 
@@ -89,7 +90,7 @@ def test_candidates_are_kept_in_every_kind_of_store_and_written_once(store_uri):
         cuts = known_cuts(store, ["cut", "other"])
         assert set(cuts) == {"cut"}
         assert [s["id"] for s in cuts["cut"]["slabs"]] == [c.id for c in ours]
-        assert method_of_candidates(store) == METHOD
+        assert method_of_candidates(store) == GPAW_DEMO
         assert remove_candidates(store, ["candidate-0", "no"]) == 1
         assert len(list(candidate_documents(store))) == 4
     assert len(found) == 5
@@ -117,10 +118,10 @@ def test_computed_slabs_are_known_by_bulk_plane_and_termination(store_uri):
         store.add([make_bulk(0), make_surface(1)])
         store.add(make_surface(2, surface_energy=None, work_function=None))
         store.add(make_surface(3, bulk_id="unknown"))
-        computed = computed_slabs(store, METHOD)
-        other = METHOD.model_copy(update={"setups": {"Ag": "paw"}})
+        computed = computed_slabs(store, GPAW_DEMO)
+        other = GPAW_DEMO.model_copy(update={"setups": {"Ag": "paw"}})
         assert computed_slabs(store, other) == {}
-        assert computed_slabs(store, METHOD.model_copy(update={"setups": {"Zn": "12"}})) == computed
+        assert computed_slabs(store, GPAW_DEMO.model_copy(update={"setups": {"Zn": "12"}})) == computed
     assert computed == {("key", (1, 1, 0), "Mg|Ag|1"): False, ("key", (1, 1, 0), "Mg|Ag|2"): True}
     keys = [slab_key(candidate(i, n_layers=99).model_dump()) for i in (1, 5)]
     assert [key in computed for key in keys] == [True, False]

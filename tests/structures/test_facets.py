@@ -54,7 +54,7 @@ def test_every_plane_belongs_to_exactly_one_facet(structure):
     facets = distinct_facets(crystal, 2)
     orbits = [equivalent_planes(crystal, h) for h in facets]
     planes = {h for h in product(range(-2, 3), repeat=3) if gcd(*h) == 1}
-    # on hexagonal axes (210) has equivalents with an index of 3, hence "contains"
+    # on hexagonal axes (210) has equivalents with an index of 3: so "contains"
     assert set().union(*orbits) >= planes
     assert sum(len(orbit) for orbit in orbits) == len(set().union(*orbits))
     assert all(

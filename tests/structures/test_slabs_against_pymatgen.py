@@ -9,7 +9,7 @@ symmetric. Its slabs are therefore sorted before they are compared:
 
 Every other slab must agree with exactly one of ours in its surface: the depth profile of elements, per area,
 and the distances from the outermost plane. Thickness is not compared: pymatgen's slabs can be thinner than
-asked, or a period thicker.
+requested, or a period thicker.
 """
 
 from __future__ import annotations

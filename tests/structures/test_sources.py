@@ -16,7 +16,7 @@ def test_folder_yields_the_good_files_and_reports_the_bad_ones(tmp_path):
     structure_for("MgZn2", "C14").to(filename=str(tmp_path / "sub" / "c.vasp"), fmt="poscar")
     source = FileSource(tmp_path)
     assert isinstance(source, Source)
-    for _ in range(2):  # a second pass starts anew
+    for _ in range(2):  # a second pass starts from the beginning
         found = list(source.candidates())
         assert [c.label for c in found] == ["a.cif", "c.vasp"]
         assert len(source.problems) == 1

@@ -106,7 +106,7 @@ def page(browser, url):
 
 
 def watched_page(browser, url, **options):
-    """Yield a page; afterwards assert that no error was logged and no other host was asked."""
+    """Yield a page; afterwards assert that no error was logged and no other host was contacted."""
     options = {"viewport": {"width": 1280, "height": 900}, **options}
     context = browser.new_context(base_url=url, **options)
     opened = context.new_page()

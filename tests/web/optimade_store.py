@@ -9,7 +9,8 @@ from typing import Any
 
 from stores.connections import open_store
 from stores.records import BulkRecord, Provenance, SurfaceRecord, Verdict, Verdicts
-from tests.stores.conftest import METHOD, make_surface
+from tests.methods import GPAW_DEMO
+from tests.stores.conftest import make_surface
 
 START = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 COMPOUNDS = {
@@ -44,8 +45,8 @@ def bulks() -> Iterator[BulkRecord]:
             created_at=START + timedelta(hours=number),
             formula=formula,
             chemsys=chemsys,
-            method=METHOD,
-            method_fingerprint=METHOD.fingerprint,
+            method=GPAW_DEMO,
+            method_fingerprint=GPAW_DEMO.fingerprint,
             bulk_key=f"key-{formula}",
             provenance=Provenance(source="mp", identifiers=[f"mp-{100 + number}"]),
             initial_structure=crystal(amounts),

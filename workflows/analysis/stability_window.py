@@ -123,10 +123,8 @@ def _lowest_of_each(phases: list[_Point]) -> list[_Point]:
 
 
 def _lowest_mixture(x: float, phases: list[_Point]) -> tuple[float, tuple[tuple[str, float], ...]]:
-    """Return the lowest energy (eV/atom) of one or two phases at x, and their shares of the atoms.
-
-    More never coexist in a binary system; pymatgen's phase diagram would be a hundred times slower.
-    """
+    """Return the lowest energy (eV/atom) of one or two phases at x, and their shares of the atoms."""
+    # More never coexist in a binary system; pymatgen's phase diagram would be a hundred times slower
     single = [(f, ((name, 1.0),)) for y, f, name in phases if abs(y - x) <= _ROUNDING]
     pairs = [
         ((1 - share) * f + share * g, ((left, 1 - share), (right, share)))

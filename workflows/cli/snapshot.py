@@ -21,7 +21,8 @@ from workflows.report.training_figures import add_unit, significant, target_name
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stores.learning.snapshots import Difference, News, Snapshot
+    from stores.learning.snapshot_changes import Difference, News
+    from stores.learning.snapshots import Snapshot
     from stores.surfaces import SurfaceStore
 
     DiffRow = tuple[str, str, str, Mapping[str, float], Mapping[str, float], str]
@@ -128,7 +129,8 @@ def show(name: SnapshotArgument, store: StoreOption = None, as_json: JsonOption 
 
     Example: [cyan]mgsurf snapshot show 3fa9[/cyan]
     """
-    from stores.learning.snapshots import find_snapshot, news_since
+    from stores.learning.snapshot_changes import news_since
+    from stores.learning.snapshots import find_snapshot
 
     with existing_store(store) as opened:
         found = find_snapshot(opened, name)
@@ -174,7 +176,8 @@ def diff(
 
     Examples: [cyan]mgsurf snapshot diff 3fa9 b01c[/cyan], [cyan]mgsurf snapshot diff 3fa9 now[/cyan]
     """
-    from stores.learning.snapshots import diff_snapshots, draft_snapshot, find_snapshot
+    from stores.learning.snapshot_changes import diff_snapshots
+    from stores.learning.snapshots import draft_snapshot, find_snapshot
 
     with existing_store(store) as opened:
         one = find_snapshot(opened, old)

@@ -182,7 +182,8 @@ def clear_run(folder: Path) -> None:
 
 def _report_deleted(store: str | None, snapshot: str) -> None:
     """Report deleted records of a snapshot, which keeps their training data."""
-    from stores.learning.snapshots import deleted_records, find_snapshot
+    from stores.learning.snapshot_changes import deleted_records
+    from stores.learning.snapshots import find_snapshot
 
     with existing_store(store) as opened:
         deleted = deleted_records(opened, find_snapshot(opened, snapshot))

@@ -166,7 +166,7 @@ def follow(path: Path, position: int, latest: Callable[[], Path], ended: Callabl
     """
     rest = b""
     while True:
-        over = ended()  # asked first, so that nothing written before it is lost
+        over = ended()  # checked first, so that nothing written before it is lost
         try:
             size = path.stat().st_size
             if size < position:

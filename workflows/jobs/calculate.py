@@ -144,11 +144,9 @@ def final_structure(record: CalculationRecord) -> Structure:
 
 
 def _id_in(store: SurfaceStore, request: CalculationRequest, method: Method) -> str:
-    """Return the id under which a store has the calculation, else the present one.
-
-    They differ in old stores, where ids rested on whole tables of setups, if the table is not the standard
-    one. Looking for them reads every calculation of a folder store, which is why it is done then only.
-    """
+    """Return the id under which a store has the calculation, else the present one."""
+    # they differ in old stores, where ids rested on whole tables of setups, if the table is not the standard
+    # one. Looking for them reads every calculation of a folder store, which is why it is done then only.
     present = request.id(method)
     if method.whole_fingerprint == method.family:
         return present
@@ -222,10 +220,8 @@ def note_task(directory: Path, calculation_id: str, request: CalculationRequest)
 
 
 def _check_room(directory: Path) -> None:
-    """Raise an `OSError` of `stores.files.NO_ROOM` if nothing more can be written to a folder.
-
-    What failed for that reason is no result.
-    """
+    """Raise an `OSError` of `stores.files.NO_ROOM` if nothing more can be written to a folder."""
+    # what failed for that reason is no result
     try:
         write_file(directory / ".room", bytes(LEAST_ROOM), alone=True)
         (directory / ".room").unlink()
@@ -249,10 +245,8 @@ def make_directory(directory: Path) -> None:
 
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Wait until no other process works in the folder.
-
-    Where a file system has no locks, two campaigns on a queue may compute the same at the same moment.
-    """
+    """Wait until no other process works in the folder."""
+    # where a file system has no locks, two campaigns on a queue may compute the same at the same moment
     lock = FileLock(directory / ".lock")
     try:
         lock.acquire()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from stores.backends.collection import check_version
 from stores.errors import InputError
 from stores.exclusion_marks import excluded_targets, value_of
+from stores.learning.snapshot_items import compact_structure
 from stores.learning.snapshot_rows import ITEM_COLUMNS, Column, head_columns, row_of
-from stores.learning.snapshots import compact_structure, snapshot_items
+from stores.learning.snapshots import snapshot_items
 from workflows.publication.columns import DETAIL_COLUMNS, UNITS, WORDS, details_of
 from workflows.publication.private import public_text
 

@@ -156,7 +156,7 @@ def entry_of(
     row
         Of the published table.
     slab
-        Its structure, see `stores.learning.snapshots.compact_slab`.
+        Its structure, see `stores.learning.snapshot_items.compact_slab`.
     own
         Column and property name of each own property.
     made

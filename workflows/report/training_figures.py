@@ -79,7 +79,7 @@ def parity_figure(
     """Draw predictions against labels, one panel for each target, with training, validation and test sets.
 
     Rows are those of `model.evaluation.metrics.prediction_rows`, metrics those of `evaluate`, by target;
-    `truth` says what labels are.
+    `truth` names the labels.
     """
     targets = list(metrics)
     with styled():
@@ -400,10 +400,8 @@ def _limits(
     marks: Sequence[float],
     reference: float | None,
 ) -> None:
-    """Let the curves fill the panel, on a logarithmic axis where the errors fall far.
-
-    A start whose error dwarfs all that follows lies above the panel, and the axis label gives it.
-    """
+    """Let the curves fill the panel, on a logarithmic axis where the errors fall far."""
+    # a start whose error dwarfs all that follows lies above the panel, and the axis label gives it
     points = [point for curve in curves.values() for point in curve]
     slabs = [p["slabs"] for p in points] + ([] if reference is None else [reference])
     margin = 0.04 * (max(slabs) - min(slabs)) or 1.0

@@ -193,10 +193,8 @@ def _symmetrised(
     rotations: NDArray[np.int64],
     translations: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Average every atom over the images that the operations send to it.
-
-    After this, planes related by symmetry have equal heights to rounding error.
-    """
+    """Average every atom over the images that the operations send to it."""
+    # after this, planes related by symmetry have equal heights to rounding error
     total = np.zeros_like(positions)
     for rotation, translation in zip(rotations, translations, strict=True):
         images = positions @ rotation.T + translation

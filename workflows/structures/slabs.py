@@ -348,10 +348,8 @@ def slabs_like(
 
 
 def _lowest_top(plane: Plane, bottom: Cut, min_thickness: float) -> Cut:
-    """Return the lowest top cut 2 z0 - p that makes the slab above a bottom cut p thick enough.
-
-    It is an image of one of the plane's cuts, given at its true height.
-    """
+    """Return the lowest top cut 2 z0 - p that makes the slab above a bottom cut p thick enough."""
+    # it is an image of one of the plane's cuts, given at its true height
     step = 1.0 / plane.n_shifts
     offset = (float(plane.reversals[0]) - 2 * bottom.position) % step
     # thickness = (2 z0 - p) - p less half a gap on each side; both gaps are equal by symmetry

@@ -109,11 +109,9 @@ def _ranks(gaps: list[float]) -> list[int]:
 
 
 def _compare(one: _Candidate, other: _Candidate) -> int:
-    """Wide gap first, then the order of the layers, the gaps further in, and the outermost atoms' distances.
-
-    Lengths count as equal within `SAME_LENGTH`, never by rounding: noise in a coordinate then cannot change
-    the order by falling on the other side of a rounding border.
-    """
+    """Wide gap first, then order of the layers, gaps further in, and distances of the outermost atoms."""
+    # Lengths count as equal within `SAME_LENGTH`, never by rounding: noise in a coordinate then cannot change
+    # the order by falling on the other side of a rounding border
     if one.rank != other.rank:
         return one.rank - other.rank
     if one.order != other.order:

@@ -183,7 +183,7 @@ MGAG2 = {"chemical_formula_sum": "Mg Ag2", "cell_formula_units_Z": 1}
 @pytest.mark.parametrize(
     ("rows", "cell", "tags", "expected", "words"),
     [
-        # P c m n makes another crystal of the same formula: the standard axes, and the line says so
+        # P c m n makes another crystal of the same formula: the standard axes, and the line states it
         (
             IN_PNMA,
             PNMA,

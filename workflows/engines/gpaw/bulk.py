@@ -274,14 +274,11 @@ def relax_cell(
 def _set_equilibrium_volume(
     work: Atoms, calculator_for: CalculatorFor, result: BulkRelaxation
 ) -> float | None:
-    """Scale `work` to the minimum of its equation of state; return the bulk modulus (eV/A^3).
-
-    None, with the reason in `result`, if there is no minimum or the energies scatter about the fit.
-
-    The lengths are 1 + i * `LENGTH_STEP` of the start's, with seven neighbouring i. The window moves
-    towards lower energy until the minimum lies between its second points from either end; points
-    computed before are used again.
-    """
+    """Scale `work` to the minimum of its equation of state; return the bulk modulus (eV/A^3)."""
+    # None, with the reason in `result`, if there is no minimum or the energies scatter about the fit
+    # the lengths are 1 + i * `LENGTH_STEP` of the start's, with seven neighbouring i. The window moves
+    # towards lower energy until the minimum lies between its second points from either end; points computed
+    # before are used again.
     calculator = calculator_for(work)
     energies: dict[int, float] = {}
     start_volume, start_cell = float(work.get_volume()), work.cell[:].copy()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from stores.paths import home_folder
-from stores.records import OLD_NAME
+from stores.standard_setups import OLD_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -72,7 +72,7 @@ class MlipEngine:
         check_options(self, PRESETS, ("force_tolerance", "max_ionic_steps"), ("max_ionic_steps",))
 
     def method(self) -> Method:
-        """Return the settings that decide the numbers; its ``extra`` says that this is no DFT."""
+        """Return the settings that decide the numbers; its ``extra`` marks that this is no DFT."""
         return Method(
             engine=self.name,
             preset=self.preset,

@@ -296,12 +296,10 @@ class _Fermi:
 
 
 def _fermi_energy(data: VasprunData, outcar: OutcarData) -> _Fermi:
-    """Choose the Fermi energy.
-
-    For metals it is what VASP wrote; where vasprun.xml and OUTCAR differ, OUTCAR's, which is that of the
-    last electronic loop. In a gapped system VASP may put it at a band edge or, by rounding, inside a band
-    (VASP forum, topic 17981): if it lies outside the gap, the middle of the gap is taken.
-    """
+    """Choose the Fermi energy."""
+    # for metals it is what VASP wrote; where vasprun.xml and OUTCAR differ, OUTCAR's, which is that of the
+    # last electronic loop. In a gapped system VASP may put it at a band edge or, by rounding, inside a band
+    # (VASP forum, topic 17981): if it lies outside the gap, the middle of the gap is taken.
     energy, source = data.fermi_energy, "vasprun.xml"
     other = outcar.fermi_energy
     if other is not None and (energy is None or abs(energy - other) > SAME_FERMI):

@@ -159,11 +159,9 @@ def _write(
 
 
 def _provide(prev_dir: Path, directory: Path, name: str, *, written: bool) -> None:
-    """Give a run the orbitals or the density of an earlier one.
-
-    A run that does not write the file gets a link; for one that does, a link would let a kill while it
-    is written damage what the next attempt begins with.
-    """
+    """Give a run the orbitals or the density of an earlier one."""
+    # a run that does not write the file gets a link; for one that does, a link would let a kill while it is
+    # written damage what the next attempt begins with
     source = find_file(prev_dir, name)
     if source is None or _has_content(directory / name) or not _has_content(source):
         return

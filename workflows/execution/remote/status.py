@@ -307,12 +307,10 @@ def _set_requests(project: RemoteProject, flows: list[dict[str, Any]], plan: Que
 
 
 def _set(project: RemoteProject, job: dict[str, Any], values: dict[str, Any]) -> bool:
-    """Change a job, unless the runner holds it just now or has sent it since; True if it was changed.
-
-    `JobController.set_job_run_properties` would do for resources, worker and exec_config alone, and not for
-    jobs that are checked out or uploaded; the resources of jobs that a job makes are in its arguments and its
-    config, which only `set_job_doc_properties` reaches.
-    """
+    """Change a job, unless the runner holds it just now or has sent it since; True if it was changed."""
+    # `JobController.set_job_run_properties` would do for resources, worker and exec_config alone, and not for
+    # jobs that are checked out or uploaded; the resources of jobs that a job makes are in its arguments and
+    # its config, which only `set_job_doc_properties` reaches
     from jobflow_remote.jobs.state import JobState
     from jobflow_remote.utils.db import JobLockedError
 

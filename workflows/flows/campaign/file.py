@@ -15,7 +15,8 @@ from stores.input_files import TooDeepError, load_yaml, read_text
 from stores.paths import expand_user
 from workflows.analysis.surface_energy import reference_element
 from workflows.flows.campaign.problems import problems, suggestion
-from workflows.flows.campaign.settings import Campaign, Compound, MillerIndex
+from workflows.flows.campaign.settings import Campaign, Compound
+from workflows.flows.campaign.values import MillerIndex
 from workflows.structures.naming import mg_first_formula
 
 if TYPE_CHECKING:

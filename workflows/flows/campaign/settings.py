@@ -3,43 +3,45 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
-    StringConstraints,
     ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
     field_validator,
     model_validator,
 )
 
-from stores.errors import InputError
-from stores.paths import expand_user
 from workflows.analysis.verdicts import VerdictThresholds
 from workflows.flows.campaign.notifications import Notify
-from workflows.flows.campaign.problems import dotted, line_of, suggestion
+from workflows.flows.campaign.problems import dotted, line_of
 from workflows.flows.campaign.resources import Resources
+from workflows.flows.campaign.values import (
+    CampaignName,
+    EngineName,
+    Facet,
+    Formula,
+    ModelPreset,
+    Partner,
+    PathText,
+    PreRelaxation,
+    PrototypeName,
+    Provider,
+    StoreUri,
+    Text,
+    as_value_errors,
+    choose,
+    only_key,
+)
 from workflows.structures.tolerances import MAX_SYMPREC, SYMPREC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from workflows.structures.slabs import SlabSettings
     from workflows.structures.sources.filters import CandidateFilter
-
-PRESETS = (
-    *("best", "best-foundation", "sem-cgcnn", "surface", "gradnorm", "mtl"),
-    *("stl-surface-energy", "stl-work-function", "mcvn"),
-)
-"""Names of `model.training.presets.PRESETS`, which cannot be imported without torch; a test compares them."""
 
 SOURCE_KEYS = ("optimade", "materials_project", "prototypes", "folder", "file")
 """Keys of which each entry of `sources` has one."""
@@ -59,135 +61,6 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-@contextmanager
-def _as_value_errors() -> Iterator[None]:
-    """Raise `InputError` as the `ValueError` that pydantic collects; used as a decorator."""
-    try:
-        yield
-    except InputError as error:
-        raise ValueError(str(error)) from None
-
-
-def _choose(word: str, allowed: Iterable[str], what: str) -> str:
-    """Return a word that is allowed; else raise `ValueError` with the allowed ones and the nearest."""
-    names = list(allowed)
-    if word not in names:
-        hint = suggestion(word, names)
-        raise ValueError(f"{what} {word!r} is not known{hint or ';'} allowed: {', '.join(names)}")
-    return word
-
-
-def _only_key(section: Section, names: Iterable[str]) -> str:
-    """Return the one key of several that a section has."""
-    given = [name for name in names if getattr(section, name) is not None]
-    if len(given) != 1:
-        found = " and ".join(given) if given else "none of them"
-        raise ValueError(f"give exactly one of {', '.join(names)}; found {found}")
-    return given[0]
-
-
-def _readable(text: str) -> str:
-    if re.search(r"[\x00-\x1f\x7f]", text):
-        raise ValueError(f"{text!r} holds a control character; remove it")
-    return text
-
-
-@_as_value_errors()
-def _expandable(path: str) -> str:
-    expand_user(path)
-    return path
-
-
-def _plausible(formula: str) -> str:
-    if re.search(r"\d{7}", formula):
-        raise ValueError("a formula with a number of over six digits; write it like MgAg or Mg17Al12")
-    return formula
-
-
-def _prototype_name(name: str) -> str:
-    from workflows.structures.prototypes import PROTOTYPES, prototype
-
-    try:
-        prototype(name)
-    except InputError:
-        _choose(name, [kind.name for kind in PROTOTYPES], "prototype")
-    return name
-
-
-@_as_value_errors()
-def _partner(symbol: str) -> str:
-    from workflows.structures.sources.filters import check_partner
-
-    check_partner(symbol)
-    return symbol
-
-
-@_as_value_errors()
-def _provider(name: str) -> str:
-    from workflows.structures.sources.optimade_providers import PROVIDERS, provider_named
-
-    try:
-        provider_named(name)
-    except InputError:
-        if "://" in name:
-            raise
-        names = [provider.name for provider in PROVIDERS]
-        _choose(name.lower(), [*names, "or a base URL (https://...)"], "provider")
-    return name
-
-
-@_as_value_errors()
-def _facet(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    from workflows.structures.naming import parse_miller
-
-    plane = parse_miller(value)
-    handler(plane)  # returns a plain tuple, in which a FourIndex would be lost
-    return plane
-
-
-def _campaign_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise ValueError(f"{name!r} may hold letters, digits, - and _ only")
-    return name
-
-
-def _engine_name(name: str) -> str:
-    from workflows.engines.registry import BUILT_IN, available_engines
-
-    if name in BUILT_IN or re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name):
-        return name
-    if ":" in name:
-        raise ValueError(f"{name!r} is no place of a class; write it as package.module:Class")
-    return _choose(name, available_engines(), "engine")
-
-
-def _pre_relaxation(name: str) -> str:
-    from workflows.jobs.pre_relaxation import PRE_RELAXATIONS
-
-    return _choose(name, PRE_RELAXATIONS, "pre-relaxation")
-
-
-def _preset(name: str) -> str:
-    return _choose(name, PRESETS, "preset")
-
-
-@_as_value_errors()
-def _store(uri: str) -> str:
-    from stores.connections import parse_uri
-
-    parse_uri(uri)
-    return uri
-
-
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True), AfterValidator(_readable)]
-PathText = Annotated[Text, AfterValidator(_expandable)]
-Formula = Annotated[Text, AfterValidator(_plausible)]
-PrototypeName = Annotated[str, AfterValidator(_prototype_name)]
-Partner = Annotated[str, AfterValidator(_partner)]
-MillerIndex = tuple[int, int, int]
-Facet = Annotated[MillerIndex, WrapValidator(_facet)]
-
-
 class Refresh(Section):
     """When a new model is trained, and how."""
 
@@ -195,9 +68,7 @@ class Refresh(Section):
     min_new_records: int = Field(
         default=50, ge=1, description="Accepted records that must be new since the champion was trained"
     )
-    preset: Annotated[str, AfterValidator(_preset)] = Field(
-        default="best", description="Of the network, as for mgsurf train"
-    )
+    preset: ModelPreset = Field(default="best", description="Of the network, as for mgsurf train")
     members: int = Field(default=5, ge=1, le=50, description="Networks of the ensemble")
     epochs: int | None = Field(default=None, ge=1, description="Instead of the preset's")
     method: Text | None = Field(
@@ -213,7 +84,7 @@ class Refresh(Section):
 class CandidateSource(Section):
     """One entry of `sources`: databases, decorated prototypes, a file or a folder of files."""
 
-    optimade: list[Annotated[Text, AfterValidator(_provider)]] | None = Field(
+    optimade: list[Provider] | None = Field(
         default=None,
         min_length=1,
         description="Databases that speak OPTIMADE, by name (mp, oqmd, alexandria, ...) or base URL",
@@ -256,7 +127,7 @@ class CandidateSource(Section):
     @property
     def kind(self) -> str:
         """The one of `SOURCE_KEYS` that is given."""
-        return _only_key(self, SOURCE_KEYS)
+        return only_key(self, SOURCE_KEYS)
 
 
 class Filters(Section):
@@ -279,7 +150,7 @@ class Filters(Section):
     )
 
     @model_validator(mode="after")
-    @_as_value_errors()
+    @as_value_errors()
     def _make_sense(self) -> Filters:
         self.candidate_filter()
         return self
@@ -341,7 +212,7 @@ class Compound(Section):
     @property
     def kind(self) -> str:
         """The one of formula, file and folder that is given."""
-        return _only_key(self, ("formula", "file", "folder"))
+        return only_key(self, ("formula", "file", "folder"))
 
 
 class SlabSection(Section):
@@ -371,7 +242,7 @@ class SlabSection(Section):
         default=None, ge=1, description="Keep only so many terminations of each plane, the widest gaps first"
     )
     max_atoms: int = Field(default=200, ge=1, description="Refuse slabs with more atoms")
-    pre_relaxation: Annotated[str, AfterValidator(_pre_relaxation)] = Field(
+    pre_relaxation: PreRelaxation = Field(
         default="none",
         description="chgnet: a machine-learned potential moves the free atoms before DFT does "
         "(needs the extra forcefields); none: DFT starts from the slab as cut",
@@ -394,7 +265,7 @@ class SlabSection(Section):
 class EngineSettings(Section):
     """Which engine computes, and how."""
 
-    name: Annotated[str, AfterValidator(_engine_name)] = Field(
+    name: EngineName = Field(
         default="gpaw", description="Name of the engine, or its class as package.module:Class"
     )
     preset: Text = Field(
@@ -416,24 +287,22 @@ class EngineSettings(Section):
         if name == "gpaw":
             from workflows.engines.gpaw.presets import PRESETS as GPAW_PRESETS
 
-            return _choose(preset, GPAW_PRESETS, "preset")
+            return choose(preset, GPAW_PRESETS, "preset")
         if name == "mlip":
             from workflows.engines.mlip.potentials import PRESETS as POTENTIALS
 
-            return _choose(preset, ("demo", *POTENTIALS), "preset")
+            return choose(preset, ("demo", *POTENTIALS), "preset")
         if name == "vasp":
             from workflows.engines.vasp.inputs import PRESETS as VASP_PRESETS
 
-            return _choose(preset, VASP_PRESETS, "preset")
+            return choose(preset, VASP_PRESETS, "preset")
         return preset
 
 
 class Campaign(Section):
     """A set of compounds run as one."""
 
-    name: Annotated[str, AfterValidator(_campaign_name)] = Field(
-        description="Letters, digits, - and _; stored with every record"
-    )
+    name: CampaignName = Field(description="Letters, digits, - and _; stored with every record")
     compounds: list[Compound] = Field(
         default_factory=list, min_length=1, description="At least one, unless there are sources"
     )
@@ -450,7 +319,7 @@ class Campaign(Section):
     verdicts: VerdictThresholds = Field(
         default_factory=VerdictThresholds, description="Limits beyond which values are rejected"
     )
-    store: Annotated[Text, AfterValidator(_store)] | None = Field(
+    store: StoreUri | None = Field(
         default=None,
         description="sqlite:///path, mongodb://... or memory://; --store wins; MGSURF_STORE does not",
     )

@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from workflows.analysis.hull import HullPosition
-    from workflows.flows.campaign.settings import Campaign, MillerIndex
+    from workflows.flows.campaign.settings import Campaign
+    from workflows.flows.campaign.values import MillerIndex
     from workflows.flows.enumeration.lock_model import Phase
     from workflows.structures.sources.protocol import Candidate
 
@@ -100,10 +101,8 @@ class RefusedPhases:
 
 
 def _name_by(method: str, names: Sequence[str]) -> str:
-    """Return the identifier in the database whose method it is, else the first one.
-
-    Of `alexandria PBEsol` it is alexandria-pbesol:agm9, not alexandria:agm7.
-    """
+    """Return the identifier in the database whose method it is, else the first one."""
+    # of `alexandria PBEsol` it is alexandria-pbesol:agm9, not alexandria:agm7
     words = method.lower().split(" ")
     for start in ("-".join(words) + ":", f"{words[0]}:", f"{words[0]}-"):
         if own := next((name for name in names if name.lower().startswith(start)), ""):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-    from workflows.flows.campaign.settings import Campaign, CandidateSource, MillerIndex
+    from workflows.flows.campaign.settings import Campaign, CandidateSource
+    from workflows.flows.campaign.values import MillerIndex
     from workflows.structures.sources.protocol import Source
 
 

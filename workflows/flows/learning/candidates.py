@@ -151,10 +151,8 @@ def _relaxed(store: SurfaceStore, method: Method) -> dict[str, str]:
 def _crystals(
     maker: SurfaceMaker, engine: Engine, method: Method, entries: Sequence[CampaignStructure]
 ) -> tuple[dict[str, CampaignStructure], list[str]]:
-    """Return the crystals that can be computed by the ids of their cuts, and a line for each of the others.
-
-    The id is a hash of the crystal as it was given, so that a known one needs no symmetry search.
-    """
+    """Return the crystals that can be computed by ids of their cuts, and a line for each of the others."""
+    # the id is a hash of the crystal as it was given, so that a known one needs no symmetry search
     found: dict[str, CampaignStructure] = {}
     left_out = []
     for entry in entries:

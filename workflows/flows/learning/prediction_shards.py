@@ -1,7 +1,7 @@
 """Predictions of many structures as Parquet files, one for each shard, under one manifest.
 
 Shard i of N takes every N-th input. Shards share nothing but a folder, so that they run one after the other,
-in an array of Slurm jobs or under Parsl. ``manifest.json`` says what all of them are made of: a shard of
+in an array of Slurm jobs or under Parsl. ``manifest.json`` records what all of them are made of: a shard of
 another model, of other inputs or another N is refused. A file appears when its shard is complete; until then
 its finished parts lie in a hidden folder beside it, from which the shard resumes after an interruption.
 """

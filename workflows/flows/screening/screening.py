@@ -175,10 +175,8 @@ def screen(
 def _records_of(
     store: SurfaceStore, compounds: Iterable[ScreenedCompound], settings: ScreeningSettings
 ) -> dict[str, _Known]:
-    """Return the accepted DFT values of compounds up to the largest index, of the bulk with most surfaces.
-
-    Records of rehearsals with a potential are left out.
-    """
+    """Return the accepted DFT values of compounds up to the largest index, of the bulk with most surfaces."""
+    # Records of rehearsals with a potential are left out
     potentials = {compound.bulk_key: _chemical_potential(compound, settings)[0] for compound in compounds}
     keys = list(potentials)
     bulks = {
@@ -388,7 +386,7 @@ def _record(
     if compound.lattice_is_guess and not known:
         notes.append("estimated lattice")
     if crystal is None:
-        notes.append("no crystal, hence no surfaces")
+        notes.append("no crystal, so no surfaces")
     if compound.energy_source.startswith(BY_COMPOSITION):
         energy = with_sigma(compound.formation_energy or 0.0, compound.energy_sigma)
         notes.append(
@@ -445,10 +443,8 @@ def _record(
 def _chemical_potential(
     compound: ScreenedCompound, settings: ScreeningSettings
 ) -> tuple[float, NDArray[np.float64] | None, list[str]]:
-    """Return the chemical potential of the reference element (eV), as drawn, and a note where it was moved.
-
-    The formation energy sets the end of the window, whose error moves it in each draw: [draws], else None.
-    """
+    """Return the chemical potential of the reference element (eV), as drawn, and a note if it was moved."""
+    # the formation energy sets the end of the window, whose error moves it in each draw: [draws], else None
     amounts = compound.composition.get_el_amt_dict()
     if compound.structure is None or (not settings.x_rich and settings.dmu == 0):
         return 0.0, None, []

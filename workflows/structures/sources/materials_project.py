@@ -210,10 +210,8 @@ class Client:
 
 
 def _narrowed(rester: type, fields: Sequence[str], key: str, endpoint: str, session: Any) -> Any:
-    """Make a client of one endpoint that knows the requested fields and no others.
-
-    mp-api works out the schema of the whole document once for each field of each request, 0.3 s altogether.
-    """
+    """Make a client of one endpoint that knows the requested fields and no others."""
+    # mp-api works out the schema of the whole document once for each field of each request, 0.3 s altogether
     from pydantic import create_model
 
     model = create_model("Document", **dict.fromkeys(fields, (Any, None)))  # type: ignore[call-overload]

@@ -281,12 +281,10 @@ class PageReader:
         return following
 
     def _row(self, entry: Any) -> tuple[str, dict[str, Any]]:
-        """Return the id of an entry and its content for the cache.
-
-        The content has ``i`` (identifier), ``c`` (lattice, symbols, fractional coordinates) and ``v`` (values
-        by method); or ``x`` (why it is unusable) and ``e`` (elements, if known); or ``o`` (why it is left out
-        silently).
-        """
+        """Return the id of an entry and its content for the cache."""
+        # the content has ``i`` (identifier), ``c`` (lattice, symbols, fractional coordinates) and ``v``
+        # (values by method); or ``x`` (why it is unusable) and ``e`` (elements, if known); or ``o`` (why it
+        # is left out silently)
         provider = self.source.provider
         if not isinstance(entry, dict) or not isinstance(entry.get("attributes"), dict):
             text = orjson.dumps(entry, default=str)
