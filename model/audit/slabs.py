@@ -110,7 +110,7 @@ def find_peers(compounds: Sequence[Compound]) -> dict[str, list[Peer]]:
                 distance = partner_distance(one.partners, other.partners)
                 if distance > FARTHEST:
                     continue
-                pairs = _equal_facets(one, other)
+                pairs = equal_facets(one, other)
                 fewest = max(FEWEST_FACETS, min(len(one.facets), len(other.facets)) / 2)
                 if len(pairs) >= fewest:
                     peers.append(Peer(other.key, distance, pairs))
@@ -128,8 +128,8 @@ def partner_distance(one: tuple[int, ...], other: tuple[int, ...]) -> float:
     return float(np.sqrt((difference**2).mean()))
 
 
-def _equal_facets(one: Compound, other: Compound) -> tuple[tuple[int, int], ...]:
-    """Return the pairs of slabs that are nearest to each other in both directions, and near enough."""
+def equal_facets(one: Compound, other: Compound) -> tuple[tuple[int, int], ...]:
+    """Return the pairs of slabs (numbers) of two compounds that are of one facet, see `SAME_FACET`."""
     ours = np.stack([facet.profile for facet in one.facets])
     theirs = np.stack([facet.profile for facet in other.facets])
     apart = np.linalg.norm(ours[:, None] - theirs[None], axis=2) / np.linalg.norm(ours, axis=1)[:, None]
