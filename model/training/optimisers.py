@@ -85,7 +85,7 @@ def make_optimiser(
             for key in sorted(groups, key=lambda key: (key[0], not key[1]))
         ],
         lr=config.learning_rate,
-        foreach=True,
+        fused=True,
     )
 
 
@@ -97,15 +97,19 @@ class Averaging:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay, self.steps = decay, 0
-        self.average = {name: value.clone() for name, value in network.state_dict().items()}
+        self._network = network.state_dict()  # its tensors, which a training changes in place
+        self.average = {name: value.clone() for name, value in self._network.items()}
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
+    def update(self) -> None:
         """Move the average towards the network."""
         self.steps += 1
         share = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, value in network.state_dict().items():
+        numbers: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        for name, value in self._network.items():
             if value.is_floating_point():
-                self.average[name].lerp_(value, share)
+                numbers[0].append(self.average[name])
+                numbers[1].append(value)
             else:
                 self.average[name].copy_(value)
+        torch._foreach_lerp_(*numbers, share)

@@ -284,10 +284,10 @@ def train(
                 angles.append(pair_cosines(shared_gradients(losses, network)))
             balancer.backward(losses, network)
             if config.clip:
-                torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+                torch.nn.utils.clip_grad_norm_(learned, config.clip)
             optimiser.step()
             if averaging:
-                averaging.update(network)
+                averaging.update()
             with torch.no_grad():
                 for t, loss in losses.items():
                     sums[0, t] += loss * counts[t]

@@ -12,7 +12,7 @@ from model.data.splits import Split, grouped_split
 from model.network.convolution import edge_threads, repeatable
 from model.network.network import NetworkConfig
 from model.training.losses import BALANCERS, BalanceConfig
-from model.training.optimisers import Averaging, OneCycle, StepSchedule, make_schedule
+from model.training.optimisers import Averaging, OneCycle, StepSchedule, make_optimiser, make_schedule
 from model.training.presets import OptimiserConfig, TrainingConfig
 from model.training.train import masked_losses, train
 from stores.errors import InputError
@@ -203,7 +203,7 @@ def test_average_follows_the_weights():
     average = Averaging(layer, decay=0.5)
     torch.nn.init.constant_(layer.weight, 1.0)
     for _ in range(30):
-        average.update(layer)
+        average.update()
     assert float(average.average["weight"]) == pytest.approx(1.0, abs=1e-5)
 
 
@@ -223,3 +223,23 @@ def test_angles_of_pairs_are_recorded_and_leave_the_training_as_it_is(tmp_path):
     assert one_batch.history[0]["cosines"]["surface_energy / work_function"] == pytest.approx(
         one_batch.history[0]["cosine"]
     )
+
+
+def test_the_fused_optimiser_takes_the_steps_of_adamw():
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(5, 3)
+    other = torch.nn.Linear(5, 3)
+    other.load_state_dict(layer.state_dict())
+    ours = make_optimiser(layer.parameters(), OptimiserConfig(learning_rate=0.01, weight_decay=0.1))
+    plain = torch.optim.AdamW(
+        [{"params": [other.weight], "weight_decay": 0.1}, {"params": [other.bias], "weight_decay": 0.0}],
+        lr=0.01,
+    )
+    for _ in range(20):
+        x = torch.randn(4, 5)
+        for one, optimiser in ((layer, ours), (other, plain)):
+            optimiser.zero_grad()
+            one(x).square().sum().backward()
+            optimiser.step()
+    for found, expected in zip(layer.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
