@@ -43,7 +43,7 @@ from model.training.checkpoint import predict_packed
 from model.training.losses import make_balancer
 from model.training.optimisers import make_optimiser
 from model.training.presets import PRESETS
-from model.training.train import masked_losses
+from model.training.target_losses import masked_losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,6 +20,7 @@ from torch import nn
 from model.compositions.features import STATISTICS, fraction_names
 from model.compositions.image import SIDE
 from model.network.heads import HeadedNetwork, HeadsConfig
+from model.network.process_group import BatchDropout
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class _ImageBranch(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1, stride=2),
             nn.SiLU(),
             nn.Flatten(),
-            nn.Dropout(config.dropout),
+            BatchDropout(config.dropout),
             nn.Linear(channels * (SIDE // 2) ** 2, config.embedding),
             nn.SiLU(),
         )

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from model.network.process_group import total
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
@@ -100,6 +102,8 @@ class EdgeIndex:
 
 def _chunks(batch: GraphBatch) -> tuple[tuple[int, int, int, int], ...]:
     """Cut a batch between slabs into pieces of about `EDGES_PER_CHUNK` edges."""
+    if not len(batch):
+        return ()
     last_node = batch.n_nodes.cumsum(0)
     if batch.numbers.device.type != "cpu":
         return ((0, len(batch.numbers), 0, len(batch.neighbour)),)
@@ -258,11 +262,14 @@ class SlabSum(torch.autograd.Function):
 
 @dataclass(frozen=True, eq=False)
 class EdgeMoments:
-    """Sums over the edges of a batch that the first batch norm of every convolution needs."""
+    """Sums over the edges of a batch that the first batch norm of every convolution needs.
+
+    Means and numbers of edges are of the whole batch, also where several processes share it.
+    """
 
     u: torch.Tensor  # [E, K], edge features
     mean: torch.Tensor  # [K], their mean over edges
-    covariance: torch.Tensor  # [K, K], theirs over edges
+    covariance: torch.Tensor  # [K, K], theirs over edges: what this process's edges add to it
     # outgoing, incoming: [N, K], sum over a node's edges (that begin, that end in it) of weight (u - mean)
     outgoing: torch.Tensor
     incoming: torch.Tensor
@@ -276,19 +283,19 @@ class EdgeMoments:
         """Sum once per batch; all convolutions share the edge features."""
         weight = edge_index.weight
         exact = u.to(edge_index.weight.dtype)
-        total = weight.sum()
-        mean = (weight @ exact) / total
+        n_edges, sums = total(weight.sum(), weight @ exact)
+        mean = sums / n_edges
         centred = exact - mean
         weighted = centred * weight[:, None]
         return cls(
             u=u,
             mean=mean,
-            covariance=centred.t() @ weighted / total,
+            covariance=centred.t() @ weighted / n_edges,
             outgoing=edge_index.sum_outgoing(weighted),
             incoming=edge_index.sum_incoming(weighted),
             degree_out=edge_index.sum_outgoing(weight[:, None])[:, 0],
             degree_in=edge_index.sum_incoming(weight[:, None])[:, 0],
-            total=total,
+            total=n_edges,
         )
 
 
@@ -311,6 +318,9 @@ class NormedGatedSum(torch.autograd.Function):
     beside what comes through z itself; summed over the edges of a node these are products of [N, C] tensors
     with blocks of M. Nothing of it passes through the mean of x, as it adds up to zero over the edges.
 
+    Where several processes share a batch, mean and covariance of x are those of all edges, and so are the
+    sums over edges that reach v through them; gradients of the maps are of this process's edges.
+
     Returns the sum [N, C], and mean and variance [2 C] without gradient, for the running statistics.
     """
 
@@ -328,12 +338,14 @@ class NormedGatedSum(torch.autograd.Function):
         eps: float,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Shapes: v [N, C]; centre, neighbour [2 C, C]; w [K, 2 C]; gamma, beta [2 C]."""
-        n, total = len(v), edges.total
-        v_mean, v_mean_of_neighbours = (edges.degree_out @ v) / total, (edges.degree_in @ v) / total
+        n = len(v)
+        v_mean, v_mean_of_neighbours = (
+            sums / edges.total for sums in total(edges.degree_out @ v, edges.degree_in @ v)
+        )
         begins, ends = v - v_mean, v - v_mean_of_neighbours  # [N, C], centred for either end of the edges
         around = edge_index.sum_neighbours(ends).mul_(edge_index.node_weight[:, None])
         linear = torch.cat([centre, neighbour, w.t()], dim=1)  # X
-        covariance = _covariance(begins, ends, around, edges)
+        (covariance,) = total(_covariance(begins, ends, around, edges))
         spread = linear @ covariance  # [2 C, D]
         variance = (spread * linear).sum(1).clamp_(min=0)
         inverse = torch.rsqrt(variance + eps)
@@ -376,13 +388,14 @@ class NormedGatedSum(torch.autograd.Function):
         pull = d_scale * gamma * (-0.5 * inverse**3)  # d L / d variance
         d_linear.mul_(scale[:, None]).addcmul_(spread, pull[:, None], value=2)
 
-        # through z itself, and through the means taken from v
-        through = d_beta * scale
+        # through z itself, and through the means taken from v: they are in the edges of every process
+        all_d_beta, all_pull = total(d_beta, pull)
+        through = all_d_beta * scale
         d_v = torch.mm(d_p, centre * scale[:, None]).addmm_(d_q, neighbour * scale[:, None])
         d_v.addr_(edges.degree_out, (through @ centre) / -edges.total)
         d_v.addr_(edges.degree_in, (through @ neighbour) / -edges.total)
         # through the variance
-        m = linear.t() @ (linear * (pull * (2 / edges.total))[:, None])  # 2 M / T
+        m = linear.t() @ (linear * (all_pull * (2 / edges.total))[:, None])  # 2 M / T
         of_begins, of_ends, of_u = torch.split(m, [n_channels, n_channels, len(w)])
         back = edge_index.sum_neighbours_backward(begins * edge_index.node_weight[:, None])
         left, right = slice(n_channels), slice(n_channels, 2 * n_channels)
@@ -396,7 +409,7 @@ class NormedGatedSum(torch.autograd.Function):
 def _covariance(
     begins: torch.Tensor, ends: torch.Tensor, around: torch.Tensor, edges: EdgeMoments
 ) -> torch.Tensor:
-    """Covariance of [v_i, v_j, u] over edges: [D, D].
+    """Covariance of [v_i, v_j, u] over edges, [D, D]: what the edges of this process add to it.
 
     begins, ends: [N, C], v less its mean over edges, of the node that an edge begins at, that it ends in;
     around: [N, C], sum of `ends` over the edges of the slab that begin at the atoms of a node.

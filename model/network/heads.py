@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from model.network.process_group import BatchDropout
 from stores.errors import InputError
 
 
@@ -83,7 +84,7 @@ class HeadedNetwork(nn.Module):
         """Make shared layers [width, H], ... and heads."""
         widths = [width] + [config.hidden] * config.hidden_layers
         self.shared = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = BatchDropout(config.dropout)
         widths_of_heads = {name: place.stop - place.start for name, place in config.columns().items()}
         self.heads = nn.ModuleDict({head_key(n): _head(config, w) for n, w in widths_of_heads.items()})
         self._targets = config.targets

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from model.network.convolution import EdgeIndex, EdgeMoments, GatedSum, NormedGatedSum, SlabSum
 from model.network.heads import HeadedNetwork, HeadsConfig
+from model.network.process_group import total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,18 +40,19 @@ class NetworkConfig(HeadsConfig):
 class WeightedBatchNorm(nn.BatchNorm1d):
     """Batch norm over atoms when each row stands for several: [N, C] to [N, C].
 
-    In training, mean and variance are those of the atoms; in evaluation the running ones, so that a slab's
-    prediction does not depend on what else is in the batch.
+    In training, mean and variance are those of the atoms, of all processes that share the batch; in
+    evaluation the running ones, so that a slab's prediction does not depend on what else is in the batch.
     """
 
     def forward(self, values: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Normalise; `weight` [N] is the number of atoms of each row, one each by default."""
         if not self.training or weight is None:
             return super().forward(values)
-        total = weight.sum()
-        mean = (weight @ values) / total
-        variance = (weight @ (values - mean).square()) / total
-        update_running(self, mean, variance, total)
+        atoms, sums = total(weight.sum(), weight @ values)
+        mean = sums / atoms
+        (squares,) = total(weight @ (values - mean).square())
+        variance = squares / atoms
+        update_running(self, mean, variance, atoms)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return torch.addcmul(self.bias - mean * scale, values, scale)
 

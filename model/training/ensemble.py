@@ -23,8 +23,8 @@ from model.evaluation.familiarity import TrainingMap
 from model.evaluation.metrics import Predictions, labels
 from model.network.convolution import repeatable
 from model.training.inputs import is_composition, pack, shared_inputs
+from model.training.processes import train_in_processes
 from model.training.source import Source
-from model.training.train import train
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -163,6 +163,7 @@ def train_ensemble(
     progress: Callable[[int, Progress], None] | None = None,
     starts: Sequence[Start] = (),
     angle_batches: int = 0,
+    processes: int = 1,
 ) -> Ensemble:
     """Train members that differ by their seed and calibrate them on the validation set.
 
@@ -186,6 +187,8 @@ def train_ensemble(
         Pre-trained models that the members begin with, in turn; none: from scratch.
     angle_batches
         See `model.training.train.train`.
+    processes
+        That train each member together, see `model.training.processes`.
     """
     if preset.trees:
         check_can_fit()
@@ -202,7 +205,8 @@ def train_ensemble(
         drawn = bagged(dataset, split, seed) if bagging else split
         if temperature != 1:
             drawn = resampled(dataset, drawn, preset.network.targets, temperature, seed)
-        member = train(
+        member = train_in_processes(
+            processes,
             dataset,
             drawn,
             replace(preset, training=replace(preset.training, seed=seed)),

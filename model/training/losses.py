@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import nn
 
+from model.network.process_group import mean
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -205,14 +206,13 @@ def _flat(parameters: Sequence[nn.Parameter]) -> torch.Tensor:
 def shared_gradients(losses: dict[int, torch.Tensor], network: Shared) -> dict[int, torch.Tensor]:
     """Gradient of each loss at the last shared layer, [H, H] each.
 
-    autograd walks only from the loss to that layer: the convolutions are not passed. Empty where a
-    fine-tuning holds that layer.
+    autograd walks only from the loss to that layer: the convolutions are not passed. Several processes
+    average theirs, as those of a backward pass. Empty where a fine-tuning holds that layer.
     """
     if not network.last_shared.requires_grad:
         return {}
-    return {
-        i: torch.autograd.grad(loss, network.last_shared, retain_graph=True)[0] for i, loss in losses.items()
-    }
+    own = [torch.autograd.grad(loss, network.last_shared, retain_graph=True)[0] for loss in losses.values()]
+    return dict(zip(losses, mean(*own), strict=True))
 
 
 def pair_cosines(gradients: dict[int, torch.Tensor]) -> dict[tuple[int, int], torch.Tensor]:

@@ -28,6 +28,7 @@ from model.training.ensemble import train_ensemble
 from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.inputs import check_kind
 from model.training.presets import find_preset, with_params
+from model.training.processes import check_processes
 from model.training.source import descriptors_key
 from model.training.transfer import Adaptation, Start, new_elements, weights_key
 from model.training.validation_labels import predict_unseen, with_validation_labels
@@ -198,6 +199,7 @@ def run_training(
     divide: Callable[[Dataset], Split] | None = None,
     keep_model: bool = True,
     angle_batches: int = 0,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Train, judge and keep; resume if the folder holds the same run unfinished, read it if it is finished.
 
@@ -216,6 +218,8 @@ def run_training(
         False leaves ``model/`` out, of a run of which only the errors are wanted.
     angle_batches
         See `model.training.train.train`.
+    processes
+        That train a network together, see `model.training.processes`; their number distinguishes no runs.
 
     Returns
     -------
@@ -227,6 +231,7 @@ def run_training(
     InputError
         If the preset is unknown, there are too few labelled slabs, or the folder holds another run.
     """
+    check_processes(processes, chosen_preset(settings))
     preset, dataset = labelled_data(datasets, chosen_preset(settings))
     if (transfer := settings.transfer) is not None:
         settings = replace(settings, transfer=transfer.for_targets(preset.network.targets))
@@ -248,7 +253,9 @@ def run_training(
         return finished
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "run.lock", 0, "choose another folder with --output"):
-        return _run(preset, dataset, split, settings, folder, identity, progress, keep_model, angle_batches)
+        return _run(
+            preset, dataset, split, settings, folder, identity, progress, keep_model, angle_batches, processes
+        )
 
 
 def _without_leak(settings: RunSettings, transfer: Transfer, dataset: Dataset) -> RunSettings:
@@ -340,6 +347,7 @@ def _run(
     progress: Callable[[int, Progress], None] | None,
     keep_model: bool,
     angle_batches: int,
+    processes: int,
 ) -> dict[str, Any]:
     began = time.monotonic()
     split = split or make_split(dataset, settings)
@@ -366,6 +374,7 @@ def _run(
         progress=progress,
         starts=starts,
         angle_batches=angle_batches,
+        processes=processes,
     )
     chosen = ensemble
     if not starts:

@@ -2,9 +2,10 @@
 
 Everything random follows from the seed and the number of the epoch, and sums are made in a fixed order
 (`model.network.convolution.repeatable`), so that a training that was killed and resumed gives the same bits
-as one that ran through, on one machine with any number of threads. The folder of a training holds
-``state.pt`` (all that is needed to resume, replaced in one step after each epoch), ``history.jsonl`` (a line
-per epoch) and, where tensorboard is installed, ``events.*``.
+as one that ran through, on one machine with any number of threads. Where `model.training.processes` started
+several processes, each goes through this code with its part of every batch, and all have the same weights.
+The folder of a training holds ``state.pt`` (all that is needed to resume, replaced in one step after each
+epoch), ``history.jsonl`` (a line per epoch) and, where tensorboard is installed, ``events.*``.
 """
 
 from __future__ import annotations
@@ -17,24 +18,18 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
 
 from model.data.provenance import NOTE, this_training, trainings_of
 from model.graphs.element_features import FEATURES
 from model.graphs.graph import SlabGraph
+from model.network import process_group
 from model.network.convolution import repeatable
 from model.training.checked_json import write_text
 from model.training.checkpoint import Scaler, TrainedModel, predict_packed, target_matrix, training_kinds
 from model.training.inputs import learn_inputs, make_network, pack
-from model.training.losses import (
-    class_weights,
-    cosine_between,
-    label_weights,
-    make_balancer,
-    pair_cosines,
-    shared_gradients,
-)
+from model.training.losses import cosine_between, make_balancer, pair_cosines, shared_gradients
 from model.training.optimisers import Averaging, make_optimiser, make_schedule
+from model.training.target_losses import label_importance, masked_losses
 from model.training.tensor_files import read_tensors, write_tensors
 from model.training.transfer import (
     Adaptation,
@@ -53,11 +48,9 @@ if TYPE_CHECKING:
     from model.data.dataset import Dataset
     from model.data.splits import Split
     from model.training.inputs import Network, Packed
-    from model.training.presets import Preset, TrainingConfig
+    from model.training.presets import Preset
+    from model.training.target_losses import Columns
     from model.training.transfer import Start
-
-    Columns = Sequence[tuple[slice, bool]]
-    """Of each target the columns of the network's output, and whether they are the logits of classes."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,8 @@ def pair_name(first: str, second: str) -> str:
 class RunFolder:
     """State and history of a training in a folder (None: nothing is kept).
 
-    A state with other `settings` (of network, training and data) is not resumed.
+    Of several processes that train together all read it and the first writes it. A state with other
+    `settings` (of network, training and data) is not resumed.
     """
 
     def __init__(self, folder: Path | None, settings: dict[str, Any]) -> None:
@@ -120,7 +114,7 @@ class RunFolder:
 
     def save(self, state: dict[str, Any], line: Epoch) -> None:
         """Keep the state after an epoch and add its line to the history."""
-        if self.folder is None:
+        if self.folder is None or process_group.rank() > 0:
             return
         write_tensors(self.folder / "state.pt", {**state, "settings": self.settings})
         lines = [json.dumps(entry) + "\n" for entry in state["history"]]
@@ -207,20 +201,21 @@ def train(
     elements = torch.from_numpy(FEATURES[preset.features]().table)
     if start is not None:
         check_start(start, preset.network, elements, preset.graph)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = process_group.device()
     train_part = _labelled(dataset, split.train, names, "training")
     val_part = _labelled(dataset, split.val, names, "validation")
     train_values, val_values = target_matrix(train_part, names), target_matrix(val_part, names)
     classes = preset.network.class_names()
     scaler = Scaler.fit(train_values, names, classes)
     targets = scaler.scale(train_values).to(device)  # [n, T]
-    importance = _importance(train_values, config, [name in classes for name in names]).to(
+    importance = label_importance(train_values, config, [name in classes for name in names]).to(
         device
     )  # [n, T], 0: no label
     torch.manual_seed(config.seed)
     network = make_network(preset.network, elements)
     train_graphs = pack(preset.network, [entry.graph for entry in train_part], device)
-    val_graphs = pack(preset.network, [entry.graph for entry in val_part], device)
+    val_share = [val_part[i].graph for i in range(len(val_part))[process_group.share_of(len(val_part))]]
+    val_graphs = pack(preset.network, val_share, device)
     network.to(device)
     learn_inputs(network, train_graphs)
     if start is not None:
@@ -240,6 +235,7 @@ def train(
     steps_per_epoch = math.ceil(len(train_graphs) / config.batch_size)
     schedule = make_schedule(config.optimiser, config.epochs, steps_per_epoch)
     averaging = Averaging(network, config.averaging) if config.averaging else None
+    forward = process_group.with_shared_gradients(network)
     columns = [(place, names[t] in classes) for t, place in enumerate(preset.network.columns().values())]
 
     history: list[Epoch] = []
@@ -271,11 +267,12 @@ def train(
         sums = torch.zeros(2, len(names), device=device)  # of losses, of labels
         cosine = None
         angles: list[dict[tuple[int, int], torch.Tensor]] = []
-        for i, slabs in enumerate(torch.split(order, config.batch_size)):
+        for i, batch in enumerate(torch.split(order, config.batch_size)):
+            slabs = process_group.take_share(batch)
             rate = schedule.rate(number * steps_per_epoch + i)
             for group in optimiser.param_groups:
                 group["lr"] = rate * adaptation.rate_share(group.get("steps_down", 0), number)
-            output = network(train_graphs.select(slabs))  # [B, W]
+            output = forward(train_graphs.select(slabs))  # [B, W]
             losses, counts = masked_losses(output, targets[slabs], importance[slabs], config, columns)
             optimiser.zero_grad(set_to_none=True)
             if i == 0:
@@ -295,7 +292,8 @@ def train(
 
         kept = averaging.average if averaging else network.state_dict()
         predicted = _predict_with(network, kept, val_graphs, swap=averaging is not None)
-        error = validation_errors(predicted.cpu(), val_values, scaler, columns)  # [n_val, T]
+        predicted = process_group.gathered(predicted, len(val_part)).cpu()
+        error = validation_errors(predicted, val_values, scaler, columns)  # [n_val, T]
         mae = error.nanmean(0)
         score = float((mae / torch.tensor(scaler.std, dtype=torch.float64)).nanmean())
         if not math.isfinite(score):
@@ -347,6 +345,7 @@ def train(
             "config": config.plain(),
             "split": split.name,
             "split_seed": split.seed,
+            **({"processes": n} if (n := process_group.size()) > 1 else {}),
             **origin,
             **training_kinds(train_part, names),
             NOTE: [one.model_dump(mode="json") for one in seen],
@@ -368,50 +367,6 @@ def _mean_cosines(
     return {pair_name(names[a], names[b]): float(torch.stack(of).mean()) for (a, b), of in values.items()}
 
 
-def masked_losses(
-    output: torch.Tensor,
-    target: torch.Tensor,
-    importance: torch.Tensor,
-    config: TrainingConfig,
-    columns: Columns = (),
-) -> tuple[dict[int, torch.Tensor], list[int]]:
-    """Loss of each target that has labels in the batch, over those labels, and numbers of labels.
-
-    output: [B, W], of quantities standardised, of classes logits, whose loss is the cross-entropy or focal
-    loss. target: [B, T], standardised, or places of classes; NaN where there is no label. importance: [B, T],
-    weight of each label, zero where there is none. columns: outputs of each target, and whether they are of
-    classes; none if all targets are quantities. Losses are scalars by index of target; counts are of every
-    target.
-    """
-    known = importance > 0
-    logits = {t: output[:, place] for t, (place, is_class) in enumerate(columns) if is_class}
-    if logits:
-        output = output[:, [place.start for place, _ in columns]]
-        places = {t: torch.where(known[:, t], target[:, t], 0.0).long() for t in logits}
-    target = torch.where(known, target, output.detach())  # NaN times zero would be NaN
-    if config.loss == "huber":
-        each = functional.huber_loss(output, target, reduction="none", delta=config.huber_delta)
-        each = each * (2 / config.huber_delta)
-    elif config.loss == "mse":
-        each = (output - target).square()
-    else:
-        raise InputError(f"no loss {config.loss!r}: choose mse or huber")
-    if logits:
-        of_target = list(each.unbind(1))
-        for t, part in logits.items():
-            entropy = functional.cross_entropy(part, places[t], reduction="none")
-            if config.focal:
-                # (1 - p)^focal, p being the probability of the true class; where p is 1 in floating point,
-                # a power below one has no gradient
-                missed = (-torch.expm1(-entropy)).clamp(min=torch.finfo(entropy.dtype).tiny)
-                entropy = entropy * missed**config.focal
-            of_target[t] = entropy
-        each = torch.stack(of_target, dim=1)
-    counts = known.sum(0).tolist()
-    total = (each * importance).sum(0)  # [T]
-    return {t: total[t] / n for t, n in enumerate(counts) if n}, counts
-
-
 def validation_errors(
     output: torch.Tensor, values: torch.Tensor, scaler: Scaler, columns: Columns
 ) -> torch.Tensor:
@@ -429,17 +384,6 @@ def validation_errors(
             given = output[:, place].double().softmax(dim=1).gather(1, places[:, None])[:, 0]
             errors[:, t] = torch.where(known, 1 - given, torch.nan)
     return errors
-
-
-def _importance(values: torch.Tensor, config: TrainingConfig, is_class: Sequence[bool]) -> torch.Tensor:
-    """Weight of each label [n, T], zero where there is none."""
-    weights = (~values.isnan()).float()
-    for t, column in enumerate(values.unbind(1)):
-        if is_class[t] and config.class_balance:
-            weights[:, t] = class_weights(column, config.class_balance)
-        elif config.smoothing:
-            weights[:, t] = label_weights(column)
-    return weights
 
 
 def _labelled(dataset: Dataset, numbers: tuple[int, ...], names: tuple[str, ...], part: str) -> Dataset:

@@ -20,7 +20,7 @@ from model.training.checkpoint import Scaler, load_model, save_model
 from model.training.ensemble_files import load_ensemble
 from model.training.presets import PRESETS, TrainingConfig
 from model.training.runs import RunSettings, read_rows, run_training
-from model.training.train import masked_losses
+from model.training.target_losses import masked_losses
 from model.training.transfer import Start, load_pretrained_weights
 from stores.errors import InputError
 from tests.model.small_dataset import PARTNERS, crystal, slabs, small_dataset

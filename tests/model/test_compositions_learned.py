@@ -21,7 +21,8 @@ from model.training.ensemble_files import load_ensemble
 from model.training.losses import class_weights
 from model.training.presets import TrainingConfig, find_preset, with_params
 from model.training.runs import RunSettings, chosen_preset, labelled_data, make_split, run_training
-from model.training.train import masked_losses, train
+from model.training.target_losses import masked_losses
+from model.training.train import train
 from model.training.transfer import Start
 from model.training.tuning import space_of
 from stores.errors import InputError

@@ -14,7 +14,8 @@ from model.network.network import NetworkConfig
 from model.training.losses import BALANCERS, BalanceConfig
 from model.training.optimisers import Averaging, OneCycle, StepSchedule, make_optimiser, make_schedule
 from model.training.presets import OptimiserConfig, TrainingConfig
-from model.training.train import masked_losses, train
+from model.training.target_losses import masked_losses
+from model.training.train import train
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
 from tests.model.tiny import tiny_config, tiny_dataset, tiny_preset

@@ -55,6 +55,10 @@ def train(
     bagging: Annotated[
         bool, typer.Option("--bagging", help="Each member on slabs drawn with replacement.")
     ] = False,
+    processes: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Train each network in N processes, with a GPU each if any."),
+    ] = 1,
     train_fraction: Annotated[
         float, typer.Option(metavar="X", help="Share of the training set that is used.")
     ] = 1.0,
@@ -130,7 +134,9 @@ def train(
     if snapshot is not None:
         _report_deleted(store[0] if store else None, snapshot)
     with ProgressBar(quiet) as bar:
-        run = run_training(slabs, settings, folder, progress=TrainingProgress(bar).member(members))
+        run = run_training(
+            slabs, settings, folder, progress=TrainingProgress(bar).member(members), processes=processes
+        )
     report = folder / "report.html"
     if not (known and report.is_file()):
         report = write_report(folder, run, read_rows(folder))
