@@ -18,6 +18,7 @@ import traceback
 import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,7 +138,9 @@ def _started(number: int, arguments: bytes) -> Iterator[list[_Worker]]:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mgsurf-"))
         workers: list[_Worker] = []
         stack.callback(_end, workers)
-        # they inherit that Ctrl-C, which a terminal sends to all, does not reach them: this process ends them
+        # a terminal sends Ctrl-C to all, but this process alone is to end the others: they inherit the mask.
+        # The tracker, which the first one would start, would lift it
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             for rank in range(number):
@@ -192,12 +195,12 @@ def _follow(workers: list[_Worker], progress: Callable[[Progress], None] | None)
 
 def _killed(rank: int, number: int, code: int) -> MgsurfError:
     try:
-        cause = signal.Signals(-code).name
+        cause = f"was killed by {signal.Signals(-code).name}"
     except ValueError:
-        cause = f"exit status {code}"
+        cause = f"ended with status {code}"
     return MgsurfError(
-        f"process {rank + 1} of the {number} of this training ended ({cause}), which ended the others; "
-        "free memory if it ran out; the same command resumes after the last finished epoch"
+        f"process {rank + 1} of {number} of the training {cause}, the others were stopped: free memory if it "
+        "ran out, and repeat the command; it resumes after the last epoch"
     )
 
 
