@@ -11,6 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import tempfile
 import threading
@@ -28,6 +29,7 @@ from torch import distributed
 
 from model.network import process_group
 from model.network.convolution import edge_threads
+from model.training.inputs import is_composition
 from model.training.train import train
 from stores.errors import InputError, MgsurfError, one_line, pluralize
 
@@ -60,9 +62,10 @@ def check_processes(number: int, preset: Preset) -> None:
             f"--processes {number}: each needs a GPU of its own, of which there are {gpus}; "
             f"choose at most {gpus}"
         )
-    if number > (slabs := preset.training.batch_size):
+    if number > (most := preset.training.batch_size):
+        noun = "composition" if is_composition(preset.network) else "slab"
         raise InputError(
-            f"--processes {number}: a batch has {pluralize(slabs, 'slab')} to divide; choose at most {slabs}"
+            f"--processes {number}: a batch has {pluralize(most, noun)} to divide; choose at most {most}"
         )
     if preset.training.balance.name == "pcgrad":
         raise InputError(
@@ -117,7 +120,7 @@ def train_in_processes(
         return train(**arguments, progress=progress)
     if start is not None:  # trees and process are none of the network's
         arguments["start"] = replace(start, descriptor_models={})
-    with _started(number, pickle.dumps(arguments)) as workers:
+    with _started(number, arguments) as workers:
         return _follow(workers, progress)
 
 
@@ -130,12 +133,14 @@ class _Worker:
 
 
 @contextmanager
-def _started(number: int, arguments: bytes) -> Iterator[list[_Worker]]:
+def _started(number: int, arguments: dict[str, Any]) -> Iterator[list[_Worker]]:
     """Start processes and end them all in the end."""
     context = multiprocessing.get_context("spawn")
     threads = max(1, edge_threads() // number)
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mgsurf-"))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mgsurf-")))
+        # in a file: a start would wait until the process, which first imports torch, has read so much
+        (folder / "arguments").write_bytes(pickle.dumps(arguments))
         workers: list[_Worker] = []
         stack.callback(_end, workers)
         # a terminal sends Ctrl-C to all, but this process alone is to end the others: they inherit the mask.
@@ -145,7 +150,7 @@ def _started(number: int, arguments: bytes) -> Iterator[list[_Worker]]:
         try:
             for rank in range(number):
                 reports, sender = context.Pipe(duplex=False)
-                given = (rank, number, threads, Path(folder, "meeting"), sender, arguments)
+                given = (rank, number, threads, folder, sender)
                 process = context.Process(target=_work, args=given, daemon=True)
                 process.start()
                 sender.close()  # so that the end of the process ends its reports
@@ -204,11 +209,9 @@ def _killed(rank: int, number: int, code: int) -> MgsurfError:
     )
 
 
-def _work(
-    rank: int, number: int, threads: int, meeting_file: Path, reports: Connection, arguments: bytes
-) -> None:
-    """Train as one of `number` processes, reporting to the one that started them."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _work(rank: int, number: int, threads: int, folder: Path, reports: Connection) -> None:
+    """Train as one of `number` processes with the arguments in `folder`, and report to their parent."""
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     warnings.simplefilter("ignore")  # those of torch are not for users
     torch.set_num_threads(threads)
 
@@ -216,10 +219,11 @@ def _work(
         reports.send_bytes(pickle.dumps((kind, value)))
 
     try:
-        with process_group.joined(rank, number, meeting_file):
+        with process_group.joined(rank, number, folder / "meeting"):
             first = rank == 0
             tell = (lambda line: report("progress", line)) if first else None
-            model = train(**pickle.loads(arguments), progress=tell)
+            arguments = pickle.loads((folder / "arguments").read_bytes())
+            model = train(**arguments, progress=tell)
         if first:
             report("model", model)
     except MgsurfError as error:
@@ -230,8 +234,10 @@ def _work(
         report("error", failed)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: Path) -> None:
+    """End this process, which may wait for others for ever, when the one that started it was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)

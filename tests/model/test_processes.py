@@ -103,7 +103,8 @@ def test_classes_and_compositions_have_the_losses_of_one_process_too():
 def test_a_process_reports_its_error(tmp_path, training, kind, words):
     arguments = {"dataset": DATASET, "split": SPLIT, "preset": replace(PRESET, training=training)}
     reports, sender = multiprocessing.Pipe(duplex=False)
-    processes._work(0, 1, torch.get_num_threads(), tmp_path / "meeting", sender, pickle.dumps(arguments))
+    (tmp_path / "arguments").write_bytes(pickle.dumps(arguments))
+    processes._work(0, 1, torch.get_num_threads(), tmp_path, sender)
     distributed.destroy_process_group()
     name, error = pickle.loads(reports.recv_bytes())
     assert name == "error" and type(error) is kind
