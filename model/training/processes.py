@@ -11,6 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import tempfile
 import threading
@@ -18,6 +19,7 @@ import traceback
 import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,7 @@ from torch import distributed
 
 from model.network import process_group
 from model.network.convolution import edge_threads
+from model.training.inputs import is_composition
 from model.training.train import train
 from stores.errors import InputError, MgsurfError, one_line, pluralize
 
@@ -59,9 +62,10 @@ def check_processes(number: int, preset: Preset) -> None:
             f"--processes {number}: each needs a GPU of its own, of which there are {gpus}; "
             f"choose at most {gpus}"
         )
-    if number > (slabs := preset.training.batch_size):
+    if number > (most := preset.training.batch_size):
+        noun = "composition" if is_composition(preset.network) else "slab"
         raise InputError(
-            f"--processes {number}: a batch has {pluralize(slabs, 'slab')} to divide; choose at most {slabs}"
+            f"--processes {number}: a batch has {pluralize(most, noun)} to divide; choose at most {most}"
         )
     if preset.training.balance.name == "pcgrad":
         raise InputError(
@@ -116,7 +120,7 @@ def train_in_processes(
         return train(**arguments, progress=progress)
     if start is not None:  # trees and process are none of the network's
         arguments["start"] = replace(start, descriptor_models={})
-    with _started(number, pickle.dumps(arguments)) as workers:
+    with _started(number, arguments) as workers:
         return _follow(workers, progress)
 
 
@@ -129,20 +133,24 @@ class _Worker:
 
 
 @contextmanager
-def _started(number: int, arguments: bytes) -> Iterator[list[_Worker]]:
+def _started(number: int, arguments: dict[str, Any]) -> Iterator[list[_Worker]]:
     """Start processes and end them all in the end."""
     context = multiprocessing.get_context("spawn")
     threads = max(1, edge_threads() // number)
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mgsurf-"))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mgsurf-")))
+        # in a file: a start would wait until the process, which first imports torch, has read so much
+        (folder / "arguments").write_bytes(pickle.dumps(arguments))
         workers: list[_Worker] = []
         stack.callback(_end, workers)
-        # they inherit that Ctrl-C, which a terminal sends to all, does not reach them: this process ends them
+        # a terminal sends Ctrl-C to all, but this process alone is to end the others: they inherit the mask.
+        # The tracker, which the first one would start, would lift it
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             for rank in range(number):
                 reports, sender = context.Pipe(duplex=False)
-                given = (rank, number, threads, Path(folder, "meeting"), sender, arguments)
+                given = (rank, number, threads, folder, sender)
                 process = context.Process(target=_work, args=given, daemon=True)
                 process.start()
                 sender.close()  # so that the end of the process ends its reports
@@ -192,20 +200,18 @@ def _follow(workers: list[_Worker], progress: Callable[[Progress], None] | None)
 
 def _killed(rank: int, number: int, code: int) -> MgsurfError:
     try:
-        cause = signal.Signals(-code).name
+        cause = f"was killed by {signal.Signals(-code).name}"
     except ValueError:
-        cause = f"exit status {code}"
+        cause = f"ended with status {code}"
     return MgsurfError(
-        f"process {rank + 1} of the {number} of this training ended ({cause}), which ended the others; "
-        "free memory if it ran out; the same command resumes after the last finished epoch"
+        f"process {rank + 1} of {number} of the training {cause}, the others were stopped: free memory if it "
+        "ran out, and repeat the command; it resumes after the last epoch"
     )
 
 
-def _work(
-    rank: int, number: int, threads: int, meeting_file: Path, reports: Connection, arguments: bytes
-) -> None:
-    """Train as one of `number` processes, reporting to the one that started them."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _work(rank: int, number: int, threads: int, folder: Path, reports: Connection) -> None:
+    """Train as one of `number` processes with the arguments in `folder`, and report to their parent."""
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     warnings.simplefilter("ignore")  # those of torch are not for users
     torch.set_num_threads(threads)
 
@@ -213,10 +219,11 @@ def _work(
         reports.send_bytes(pickle.dumps((kind, value)))
 
     try:
-        with process_group.joined(rank, number, meeting_file):
+        with process_group.joined(rank, number, folder / "meeting"):
             first = rank == 0
             tell = (lambda line: report("progress", line)) if first else None
-            model = train(**pickle.loads(arguments), progress=tell)
+            arguments = pickle.loads((folder / "arguments").read_bytes())
+            model = train(**arguments, progress=tell)
         if first:
             report("model", model)
     except MgsurfError as error:
@@ -227,8 +234,10 @@ def _work(
         report("error", failed)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: Path) -> None:
+    """End this process, which may wait for others for ever, when the one that started it was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)

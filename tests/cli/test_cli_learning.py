@@ -349,6 +349,8 @@ def test_ctrl_c_leaves_a_training_that_resumes(labelled, params, environment, tm
 def test_unknown_names_are_one_line(refused_here, labelled):
     assert "no preset 'sem'" in refused_here("train", "--preset", "sem", "--store", labelled)
     assert "--split by_luck: unknown" in refused_here("train", "--split", "by_luck", "--store", labelled)
+    assert "at most 64" in refused_here("train", "--processes", 65, "--store", labelled)
+    assert "--processes" in refused_here("train", "--processes", 0, "--store", labelled)
     assert "holds no labels" not in refused_here("ablate", "--preset", "nothing", "--store", labelled)
 
 

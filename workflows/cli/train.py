@@ -57,7 +57,11 @@ def train(
     ] = False,
     processes: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Train each network in N processes, with a GPU each if any."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Train each network in N processes, on N GPUs if there are GPUs.",
+        ),
     ] = 1,
     train_fraction: Annotated[
         float, typer.Option(metavar="X", help="Share of the training set that is used.")
