@@ -12,6 +12,7 @@ be imported. `stores.backends.job_store` makes a maggma ``Store`` of it.
 
 from __future__ import annotations
 
+import logging
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,10 +44,13 @@ from stores.ranks import rank_of
 if TYPE_CHECKING:
     from stores.backends.sqlite_file import Connection
 
+_LOG = logging.getLogger(__name__)
+
 Found = tuple[int, dict[str, Any]]
 _CHUNK = 200  # documents read at once: enough to hide SQLite's cost per statement, little memory
 _FEW = 5000  # rows that are sorted in some milliseconds
 _ANALYSE_FROM = 256  # rows; below, any plan is fast
+_MANY = 10_000  # documents that get new columns in a second or so
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _OWN = ("_row", "_doc")
 
@@ -485,6 +489,12 @@ def make_table(
 def _add_columns(connection: Connection, table: Table, columns: Sequence[str]) -> None:
     if not columns:
         return
+    rows = connection.execute(f"SELECT count(*) FROM {table.sql}").fetchone()[0]
+    if rows >= _MANY:
+        _LOG.warning(
+            "The store %s gets indexes of %s of its %d %s, once: about %d s.",
+            connection.path, ", ".join(columns), rows, table.name, max(round(rows / _MANY), 1),
+        )  # fmt: skip
     for column in columns:
         connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quote(column)}")
     paths, changes = [tuple(column.split(".")) for column in columns], []
