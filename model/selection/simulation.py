@@ -433,6 +433,6 @@ def _check_rule(own: Path, strategy: str, rounds: Sequence[Round]) -> None:
     if strategy != RANDOM and others:
         made = written_by(others[-1].get("code"))
         raise InputError(
-            f"{own}: the rule that chose {len(others)} rounds differs from that of this version ({made}); finish "
-            "them with that version, or delete this folder and repeat the command"
+            f"{own}: the rule that chose {len(others)} rounds differs from that of this version ({made}); "
+            "finish them with that version, or delete this folder and repeat the command"
         )
