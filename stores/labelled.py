@@ -19,6 +19,7 @@ from stores.errors import InputError, pluralize
 from stores.exclusion_marks import excluded_targets, write_marked
 from stores.method_names import is_dft, meeting_names
 from stores.records import StructureDict, content_hash
+from stores.verdicts import verdict_status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -211,7 +212,7 @@ def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[
             targets={
                 name: document[name]
                 for name in OWN_TARGETS
-                if document.get(name) is not None and document["verdicts"][name]["status"] == "accepted"
+                if document.get(name) is not None and verdict_status(document, name) == "accepted"
             },
             same=(document["bulk_id"], tuple(document["miller_index"]), document["termination_key"]),
             excluded=tuple(excluded_targets(document)),

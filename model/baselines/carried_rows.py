@@ -54,8 +54,10 @@ class LabelledRows:
             return self
         labels = {name: values for name, values in self.labels.items() if name not in targets}
         rest = LabelledRows(self.descriptors, self.compounds, labels)
-        labelled = np.flatnonzero(np.isfinite(np.stack(list(labels.values()))).any(axis=0)) if labels else []
-        return rest.some(np.asarray(labelled, dtype=np.intp)) if len(labelled) else None
+        if not labels:
+            return None
+        labelled = np.flatnonzero(np.isfinite(np.stack(list(labels.values()))).any(axis=0))
+        return rest.some(labelled) if len(labelled) else None
 
     def kept(self, carried: LabelledRows | None, seed: int) -> LabelledRows:
         """Return these rows and those that they were carried beside, `MOST_ROWS` at most."""

@@ -24,9 +24,10 @@ import numpy as np
 from model.evaluation.metrics import labels, mean_and_spread
 from model.selection.acquisition import choose
 from model.selection.pool import Known, Pool
-from model.selection.simulation_plan import Stage, front_share, objective_of, parts, start_set, world_of
+from model.selection.simulation_plan import RULE, Stage, front_share, objective_of, parts, start_set, world_of
 from model.training.ablation import Step
 from model.training.checked_json import read_json, write_json
+from model.training.checkpoint import code_version, written_by
 from model.training.ensemble import train_ensemble
 from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.transfer import Start
@@ -330,6 +331,7 @@ def _replay(
             path = own / f"round-{number}.json"
             finished = _read(path, world.key)
             if finished is None:
+                _check_rule(own, strategy, rounds)
                 tell(stage)
 
                 def on_epoch(member: int, line: Progress, stage: Stage = stage) -> None:
@@ -366,6 +368,8 @@ def _round(
     mae, score = judge_on_holdout(world, ensemble)
     return {
         "key": world.key,
+        "code": code_version(),
+        "rule": RULE,
         "strategy": strategy,
         "seed": stage.seed,
         "round": stage.number,
@@ -390,7 +394,7 @@ def _start_model(
         if _read(path, world.key) is None:
             ensemble = train_on_revealed(world, revealed, stage, None, on_epoch)
             save_ensemble(ensemble, folder / "model")
-            write_json(path, {"key": world.key})
+            write_json(path, {"key": world.key, "code": code_version()})
         return load_ensemble(folder / "model")
 
 
@@ -414,7 +418,20 @@ def _read(path: Path, key: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     if content.get("key") != key:
+        version = f" ({made})" if (made := written_by(content.get("code"))) else ""
         raise InputError(
-            f"{path}: of a simulation with other settings or data; choose another folder with --output"
+            f"{path}: of a simulation with other settings or data{version}; choose another folder with "
+            "--output, or delete this one"
         )
     return content
+
+
+def _check_rule(own: Path, strategy: str, rounds: Sequence[Round]) -> None:
+    """Refuse to add to rounds whose batches were chosen by the rule of another version."""
+    others = [one for one in rounds if one.get("rule", 1) != RULE]
+    if strategy != RANDOM and others:
+        made = written_by(others[-1].get("code"))
+        raise InputError(
+            f"{own}: the rule that chose {len(others)} rounds differs from that of this version ({made}); "
+            "finish them with that version, or delete this folder and repeat the command"
+        )

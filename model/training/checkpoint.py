@@ -271,6 +271,14 @@ RUN_LIBRARIES = ("torch", "numpy", "scipy", "pymatgen")
 
 
 @cache
+def written_by(code: object) -> str:
+    """Describe the version that wrote something, beside this one where they differ; empty if they do not."""
+    if code == (here := code_version()):
+        return ""
+    return f"written by {f'mgsurf {code}' if code else 'an older mgsurf'}, this is {here}"
+
+
+@cache
 def code_version() -> str:
     """Return the version of mgsurf and a hash of the model's source text, such as ``0.3.0+3fa94c1d``.
 

@@ -23,7 +23,7 @@ from model.evaluation.metrics import evaluate, prediction_rows, total_loss
 from model.evaluation.permutation import permutation_importance
 from model.network.composition_network import CompositionConfig
 from model.training.checked_json import REMEDY, read_json, write_json, write_text
-from model.training.checkpoint import code_version, library_versions, load_model
+from model.training.checkpoint import code_version, library_versions, load_model, written_by
 from model.training.ensemble import train_ensemble
 from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.inputs import check_kind
@@ -243,9 +243,13 @@ def run_training(
         identity["sets"] = content_hash([[dataset[i].record_id for i in split.part(name)] for name in PARTS])
     if (finished := read_run(folder)) is not None:
         if {key: finished.get(key) for key in identity} != identity:
+            version = ""
+            if made := written_by(finished.get("code")):
+                version = f"; {made}: presets may differ"
             raise InputError(
-                f"{folder}: holds a finished run of other settings or data "
-                f"({finished['label']}); choose another folder with --output or add --overwrite"
+                f"{folder}: holds a finished run of other settings or data ({finished['label']}{version}); "
+                "choose another folder with --output, or delete this one (mgsurf train --overwrite trains "
+                "again there)"
             )
         if dataset.snapshot not in (None, finished.get("snapshot")):  # of the very same data
             finished["snapshot"] = dataset.snapshot

@@ -25,7 +25,15 @@ from model.graphs.graph import SlabGraph
 from model.network import process_group
 from model.network.convolution import repeatable
 from model.training.checked_json import write_text
-from model.training.checkpoint import Scaler, TrainedModel, predict_packed, target_matrix, training_kinds
+from model.training.checkpoint import (
+    Scaler,
+    TrainedModel,
+    code_version,
+    predict_packed,
+    target_matrix,
+    training_kinds,
+    written_by,
+)
 from model.training.inputs import learn_inputs, make_network, pack
 from model.training.losses import cosine_between, make_balancer, pair_cosines, shared_gradients
 from model.training.optimisers import Averaging, make_optimiser, make_schedule
@@ -106,9 +114,10 @@ class RunFolder:
             return None
         state = read_tensors(path, device)
         if state.get("settings") != self.settings:
+            version = f" ({made})" if (made := written_by(state.get("code"))) else ""
             raise InputError(
-                f"{self.folder} holds a training with other settings or data: "
-                "name another folder, or delete this one to start again"
+                f"{self.folder} holds a training with other settings or data{version}: name another folder, "
+                "or delete this one to start again"
             )
         return state
 
@@ -116,7 +125,7 @@ class RunFolder:
         """Keep the state after an epoch and add its line to the history."""
         if self.folder is None or process_group.rank() > 0:
             return
-        write_tensors(self.folder / "state.pt", {**state, "settings": self.settings})
+        write_tensors(self.folder / "state.pt", {**state, "settings": self.settings, "code": code_version()})
         lines = [json.dumps(entry) + "\n" for entry in state["history"]]
         # written from the state, so that a kill between the two files repeats no line
         write_text(self.folder / "history.jsonl", "".join(lines))

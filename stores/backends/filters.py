@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import operator
 import re
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import FrameType
 from typing import Any
 
+from stores.backends.regex_search import search_test
 from stores.backends.values import MISSING, encode, equal, order_key, plain, rank
 from stores.errors import InputError
 
@@ -25,8 +23,6 @@ Properties = Sequence[str] | dict[str, Any] | None
 
 _POSITION = re.compile("[0-9]{1,9}")
 DEEPEST = 100  # most objects and arrays within one another in a filter, as in MongoDB's documents
-REGEX_SECONDS = 1.0
-"""Longest time (s, of the processor) that a regular expression may take for all documents of a query."""
 LOGICAL = ("$and", "$or", "$nor")
 COMPARISONS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
 _HASHABLE = (str, int, float)  # equal in Python where equal in MongoDB, unlike True and 1
@@ -105,40 +101,10 @@ def regex_of(pattern: Any, options: Any = "") -> re.Pattern[str]:
         raise InputError(f"Filter operator $regex: {pattern!r} {options!r} is not valid ({error}).") from None
 
 
-def _search(pattern: re.Pattern[str]) -> Predicate:
-    """Return the test of a regular expression, which may take `REGEX_SECONDS` for all values together."""
-    # Python looks for signals while it matches, so that a timer of processor time can end it. Signals reach
-    # the main thread only; a match in another thread has no limit.
-    left = REGEX_SECONDS
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        text = pattern.pattern if len(pattern.pattern) <= 60 else pattern.pattern[:60] + "..."
-        raise InputError(
-            f"Filter operator $regex: {text!r} takes more than {REGEX_SECONDS:g} s; write a pattern without "
-            f"repetitions inside repetitions."
-        )
-
-    def test(value: Any) -> bool:
-        nonlocal left
-        if not isinstance(value, str):
-            return False
-        if threading.current_thread() is not threading.main_thread():
-            return pattern.search(value) is not None
-        before = signal.signal(signal.SIGVTALRM, stop)
-        signal.setitimer(signal.ITIMER_VIRTUAL, max(left, 0.001))
-        try:
-            return pattern.search(value) is not None
-        finally:
-            left, _ = signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-            signal.signal(signal.SIGVTALRM, before)
-
-    return test
-
-
 def value_test(name: str, operand: Any) -> Predicate:
     """Return the test that $eq, a comparison or a regular expression makes of a single value."""
     if name == "$regex":
-        return _search(operand)
+        return search_test(operand)
     if name == "$eq":
         return lambda value: equal(value, operand)
     place, limit, compare = rank(operand), order_key(operand), COMPARISONS[name]

@@ -84,7 +84,13 @@ class Guard:
         self._fd: int | None = None
         self._writable = False
         self._seen: list[int] | None = None
+        self._released = False
         self._announcing = threading.Lock()  # the threads of a process share its lock of the record
+
+    @property
+    def inode(self) -> int | None:
+        """Number of the file that was opened; None before `settle`."""
+        return self._seen[0] if self._seen else None
 
     def open(self, *, read_only: bool) -> Occupancy:
         """Take a lock on the store; until `settle` it excludes all others where this process is alone."""
@@ -126,6 +132,13 @@ class Guard:
         if self._fd is not None:
             os.close(self._fd)
         self._fd = self._seen = None
+        self._released = False
+
+    def release(self) -> None:
+        """Give up the lock of a file that is away: another process may make it. `check` takes it again."""
+        if self._fd is not None and not self.path.exists():
+            os.close(self._fd)
+            self._fd, self._released = None, True
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -153,12 +166,33 @@ class Guard:
             raise self._lost("was deleted") from None
         if found == self._seen:
             return
-        if found[0] != self._seen[0]:
+        if found[:3] == self._seen[:3]:
+            # the same content under another ctime: renamed away and back, say; a later process must know too
+            self._record_again(found)
+            return
+        if found[0] != self._seen[0] or self._released:
             raise self._lost("was replaced")
         is_as_recorded = self._is_as_recorded()
         if is_as_recorded is False or (is_as_recorded is None and found[1] < self._seen[1]):
             raise self._lost("was truncated" if found[1] < self._seen[1] else "was replaced")
         if is_as_recorded:
+            self._seen = found
+
+    def _record_again(self, found: list[int]) -> None:
+        """Record how the file looks where its ctime alone changed while this process had it open."""
+        with self._announcing:
+            if self._fd is None and self._writable:
+                with suppress(OSError):
+                    self._fd = os.open(beside(self.path, "-lock"), os.O_CLOEXEC | os.O_RDWR)
+                    self._lock(fcntl.F_RDLCK, _PRESENCE, wait=True)
+                    self._released = False
+            if self._fd is not None and self._writable and self._lock(fcntl.F_WRLCK, _RECORD, wait=True):
+                try:
+                    record = self._read()
+                    if record is None or record.get("file", found)[:3] == found[:3]:
+                        self._write({"file": found})
+                finally:
+                    self._lock(fcntl.F_UNLCK, _RECORD)
             self._seen = found
 
     def belongs(self, log: Path, main_token: str | None, is_sound: Callable[[], bool]) -> bool:

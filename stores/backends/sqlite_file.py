@@ -38,6 +38,9 @@ SIDE_FILES = ("-wal", "-shm", "-journal")  # suffixes of the files that SQLite k
 _LOG = logging.getLogger(__name__)
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_abandoned: set[tuple[Path, int]] = set()
+"""Files by path and inode that were overwritten while this process had them open: SQLite remembers of such a
+file what was in it, and cannot open it again here."""
 
 
 class Connection(sqlite3.Connection):
@@ -162,6 +165,8 @@ class Database:
         if connection is not None:
             return connection
         with self._lock, self.errors():
+            if self._connections:
+                self._check_there()  # of a file that is away no connection is dropped: it may come back
             self._close([thread for thread in self._connections if not thread.is_alive()])
             connection = self._open() if self._connections else self._open_first()
             self._connections[threading.current_thread()] = connection
@@ -182,12 +187,23 @@ class Database:
             self._guard.check()
         except StoreLostError:
             # closing would write the log into whatever file has the name now
+            if (inode := self._guard.inode) is not None:
+                _abandoned.add((self.path, inode))
             for thread in threads:
                 _keep_forever(self._connections.pop(thread))
             return
         with self._guard.writing():
             for thread in threads:
                 self._connections.pop(thread).close()
+
+    def _check_there(self) -> None:
+        """Raise a StoreLostError if the file is away or another one; readers let others make it again."""
+        try:
+            self._guard.check()
+        except StoreLostError:
+            if self.only_reads:
+                self._guard.release()
+            raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -196,7 +212,7 @@ class Database:
         if connection.in_transaction:
             yield connection
             return
-        self._guard.check()
+        self._check_there()
         with self.errors():
             connection.execute("BEGIN")
             try:
@@ -260,6 +276,12 @@ class Database:
             raise InputError(f"The folder {self.path.parent} of the store does not exist; make it first.")
         if self.path.is_dir():
             raise InputError(f"The store {self.path} is a folder, not a file; name a file in it.")
+        if self.path.exists() and (self.path, self.path.stat().st_ino) in _abandoned:
+            raise StoreError(
+                f"The store {self.path} was overwritten while this process had it open, which cannot read it "
+                "again; end this process and start it again (mgsurf store restore FILE replaces a store as a "
+                "whole)."
+            )
         occupancy = self._guard.open(read_only=self.read_only)
         try:
             # a reader whose file was deleted after it was first opened does not make an empty one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import zlib
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ from stores.errors import InputError, StoreError
 if TYPE_CHECKING:
     from stores.backends.sqlite_file import Connection
 
+_LOG = logging.getLogger(__name__)
+
+_MANY = 10_000  # documents that get new columns in a second or so
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _OWN = ("_row", "_doc")
 
@@ -131,6 +135,12 @@ def make_table(
 def _add_columns(connection: Connection, table: Table, columns: Sequence[str]) -> None:
     if not columns:
         return
+    rows = connection.execute(f"SELECT count(*) FROM {table.sql}").fetchone()[0]
+    if rows >= _MANY:
+        _LOG.warning(
+            "The store %s gets indexes of %s of its %d %s, once: about %d s.",
+            connection.path, ", ".join(columns), rows, table.name, max(round(rows / _MANY), 1),
+        )  # fmt: skip
     for column in columns:
         connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quote(column)}")
     paths, changes = [tuple(column.split(".")) for column in columns], []

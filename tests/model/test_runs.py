@@ -21,6 +21,7 @@ from model.training.ablation import (
     learning_curve,
     table,
 )
+from model.training.checked_json import write_json
 from model.training.ensemble_files import load_ensemble
 from model.training.presets import PRESETS, find_preset, with_params
 from model.training.runs import (
@@ -104,8 +105,16 @@ def test_a_finished_run_is_read_and_not_run_again(finished):
     epochs = []
     assert run_training(datasets, quick(), folder, progress=lambda *line: epochs.append(line)) == run
     assert epochs == []
-    with pytest.raises(InputError, match="other settings or data"):
+    with pytest.raises(InputError, match="other settings or data") as caught:
         run_training(datasets, quick(seed=2), folder)
+    assert "this is" not in str(caught.value)
+
+
+def test_a_run_of_another_version_is_refused_by_its_version(finished, tmp_path):
+    _, run = finished
+    write_json(tmp_path / "run.json", {**run, "code": "0.1.0+12345678", "data": "other"})
+    with pytest.raises(InputError, match=r"written by mgsurf 0\.1\.0\+12345678, this is .*--output"):
+        run_training(datasets, quick(), tmp_path)
 
 
 def test_the_written_split_gives_the_same_parts(finished):

@@ -12,6 +12,7 @@ from model.data.dataset import Dataset
 from model.selection import simulation as simulation_learning
 from model.selection.simulation import SCORE, curve, reached, savings, simulate
 from model.selection.simulation_plan import SimulationPlan, world_of
+from model.training.checked_json import read_json, write_json
 from model.training.presets import find_preset
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
@@ -140,6 +141,23 @@ def test_a_simulation_of_other_settings_or_a_damaged_round_is_refused(finished, 
     (broken / "round-0.json").write_text('{"key": ')
     with pytest.raises(InputError, match=r"round-0.json: is damaged .*delete it"):
         simulate(datasets, PLAN, tmp_path)
+
+
+def test_rounds_chosen_by_an_older_rule_are_read_and_not_continued(finished, tmp_path):
+    folder, rounds, _, _ = finished
+    old = tmp_path / "old"
+    shutil.copytree(folder, old)
+    for path in old.glob("*/seed-0/round-*.json"):
+        content = read_json(path, "")
+        del content["rule"], content["code"]
+        path.unlink()
+        write_json(path, content)
+    again, _, _ = simulate(datasets, PLAN, old)
+    assert [one["chosen"] for one in again] == [one["chosen"] for one in rounds]
+    longer, _, _ = simulate(datasets, replace(PLAN, strategies=("random",), until=0.6), old)
+    assert len(longer) > len(rounds) // 2  # a random choice knows no rule
+    with pytest.raises(InputError, match=r"diverse.seed-0: .*written by an older mgsurf, this is .*delete"):
+        simulate(datasets, replace(PLAN, strategies=("diverse",), until=0.6), old)
 
 
 def test_what_another_process_works_on_is_left_to_it(finished, tmp_path):

@@ -10,7 +10,7 @@ from stores.connections import open_store
 from stores.errors import InputError
 from stores.labelled import WITHOUT_MG, labelled_slabs, of_methods
 from stores.learning.snapshots import draft_snapshot
-from stores.method_names import is_dft, rehearsed_methods
+from stores.method_names import is_dft, rehearsal_filter
 
 
 @pytest.fixture
@@ -32,7 +32,10 @@ def both(surface, tmp_path):
 
 
 def potential(store):
-    (found,) = rehearsed_methods(store, "surfaces")
+    rehearsed = rehearsal_filter(store, "surfaces", rehearsed=True)
+    others = rehearsal_filter(store, "surfaces", rehearsed=False)
+    (found,) = store.distinct("method_fingerprint", rehearsed)
+    assert store.count(rehearsed) + store.count(others) == store.count() and not is_dft(found)
     return found
 
 

@@ -23,7 +23,8 @@ def test_every_answer_forbids_inline_code_and_foreign_hosts(client):
 
 def test_only_reading_is_possible(client):
     for method in ("post", "put", "delete", "patch"):
-        assert getattr(client, method)("/facets").status_code == 405
+        answer = getattr(client, method)("/facets")
+        assert answer.status_code == 405 and answer.headers["allow"] == "GET, HEAD"
 
 
 def test_other_host_names_get_nothing(client_of, filled):
@@ -57,6 +58,39 @@ def test_a_damaged_and_a_newer_store_are_named(client_of, filled, tmp_path):
 
 def _has_meta(connection):
     return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'mgsurf_meta'").fetchone())
+
+
+def test_a_store_renamed_away_and_back_keeps_its_log(client_of, records, tmp_path):
+    path, away = tmp_path / "s.sqlite", tmp_path / "away.sqlite"
+    surfaces = records.quickstart_surfaces()
+    with open_store(f"sqlite:///{path}") as store:
+        store.add(surfaces[:2])
+    client = client_of(path)
+    assert client.get("/overview.json").json()["surfaces"] == 2
+    with open_store(f"sqlite:///{path}") as store:
+        store.add(surfaces[2:5])
+        log = path.with_name("s.sqlite-wal")
+        assert log.stat().st_size
+        path.rename(away)
+        assert client.get("/overview.json").status_code == 503
+        assert client.get("/overview.json").status_code == 503
+        away.rename(path)
+        assert [client.get("/overview.json").json()["surfaces"] for _ in range(3)] == [5, 5, 5]
+    assert not list(tmp_path.glob("*-wal-*"))
+
+
+def test_records_without_verdicts_are_shown(client_of, records, tmp_path):
+    path = tmp_path / "s.sqlite"
+    record = records.quickstart_surfaces()[0].model_dump(mode="json")
+    bare = {name: value for name, value in record.items() if name not in ("verdicts", "campaign")}
+    with open_store(f"sqlite:///{path}") as store:
+        store.collection("surfaces").upsert([record, {**bare, "id": "bare"}])
+    client = client_of(path)
+    data = client.get("/overview.json").json()
+    assert data["surfaces"] == 2 and data["verdicts"]["surface_energy"] == {"accepted": 1}
+    assert sorted(row["facets"] for row in data["campaigns"]) == [1, 1]
+    for page in ("/", "/facets", "/facets/bare", "/compounds/MgAg", "/failures", "/models", "/screening"):
+        assert client.get(page).status_code == 200, page
 
 
 def test_a_replaced_store_is_opened_again(client_of, records, tmp_path):

@@ -13,6 +13,7 @@ from pymatgen.core import Lattice
 from scipy.spatial import QhullError
 
 from stores.errors import InputError
+from stores.verdicts import verdict_status
 from workflows.analysis.surface_energy import reference_element_of
 from workflows.structures.crystal import crystal_of
 from workflows.structures.facets import distinct_facets, equivalent_planes, standard_plane
@@ -115,7 +116,7 @@ class CrystalWulffShape(WulffShape):
 
 def is_usable(record: Record, dmu: float = 0.0) -> bool:
     """Whether the record has an accepted surface energy of a known plane at a chemical potential (eV)."""
-    accepted = record["verdicts"]["surface_energy"]["status"] == "accepted"
+    accepted = verdict_status(record, "surface_energy") == "accepted"
     known = record.get("surface_energy") is not None and any(record["miller_index"])
     return bool(accepted and known and (dmu == 0 or record.get("surface_energy_slope") is not None))
 
@@ -130,7 +131,7 @@ def facets_from_records(records: Iterable[Record], dmu: float = 0.0) -> list[Fac
         Facet(
             tuple(r["miller_index"]),
             r["surface_energy"],
-            r.get("work_function") if r["verdicts"]["work_function"]["status"] == "accepted" else None,
+            r.get("work_function") if verdict_status(r, "work_function") == "accepted" else None,
             r.get("termination_label", ""),
             r.get("surface_energy_slope") or 0.0,
         )

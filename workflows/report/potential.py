@@ -8,6 +8,7 @@ import numpy as np
 
 from stores.errors import InputError
 from stores.structures.vacuum import find_vacuum
+from stores.verdicts import verdict_status
 from workflows.analysis.work_function import PLATEAU_START, WorkFunction, work_function
 from workflows.report.style import (
     GREY,
@@ -17,7 +18,6 @@ from workflows.report.style import (
     figure_of,
     new_figure,
     styled,
-    verdict_of,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def potential_figure(record: Mapping[str, Any], ax: Axes | None = None) -> Figur
     if not curve or fermi is None:
         raise InputError(
             f"{record['formula']} {record['miller_index']}: the record holds no planar potential "
-            f"(work function: {verdict_of(record, 'work_function')}); run the facet's static calculation"
+            f"(work function: {verdict_status(record, 'work_function')}); run the facet's static calculation"
         )
     heights, sideways, symbols, period = _atoms(structure)
     gap = find_vacuum(heights, period)
@@ -72,7 +72,7 @@ def potential_figure(record: Mapping[str, Any], ax: Axes | None = None) -> Figur
         axes.set_ylabel(r"$V - E_F$ (eV)")
         axes.margins(x=0, y=0.12)
         _mark_plateaus(axes, result, start, period)
-        rejected = verdict_of(record, "work_function")
+        rejected = verdict_status(record, "work_function")
         if rejected != "accepted":
             axes.text(
                 0.5, 0.97, f"work function rejected: {rejected.replace('_', ' ')}",

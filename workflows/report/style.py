@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from stores.verdicts import verdict_status
 from workflows.structures.naming import bravais_indices, format_miller
 
 if TYPE_CHECKING:
@@ -193,14 +194,9 @@ def signed(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def verdict_of(record: Mapping[str, Any], target: str) -> str:
-    """Return the status of a target's verdict: accepted, reconstructed, ..."""
-    return str(record["verdicts"][target]["status"])
-
-
 def is_accepted(record: Mapping[str, Any], *targets: str) -> bool:
     """Whether every target of the record has a value and an accepted verdict."""
-    return all(record.get(t) is not None and verdict_of(record, t) == "accepted" for t in targets)
+    return all(record.get(t) is not None and verdict_status(record, t) == "accepted" for t in targets)
 
 
 def add_joule_axis(axes: Axes, horizontal: bool = False) -> None:

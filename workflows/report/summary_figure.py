@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.verdicts import verdict_status
 from workflows.report.style import (
     GAMMA_LABEL,
     GREY,
@@ -18,7 +19,6 @@ from workflows.report.style import (
     new_figure,
     sort_key,
     styled,
-    verdict_of,
 )
 from workflows.report.tables import reference_elements
 
@@ -84,7 +84,7 @@ def summary_figure(records: Iterable[Mapping[str, Any]], title: str = "") -> Fig
 
 def _by_surface_energy(record: Mapping[str, Any]) -> tuple[bool, float]:
     value = record.get("surface_energy")
-    accepted = verdict_of(record, "surface_energy") == "accepted" and value is not None
+    accepted = verdict_status(record, "surface_energy") == "accepted" and value is not None
     return not accepted, math.inf if value is None else float(value)
 
 
@@ -121,7 +121,7 @@ def _name_facets(left: Axes, right: Axes, lines: list[Row], tallest: float) -> N
 def _draw_surface_energies(axes: Axes, lines: list[Row], shown: Sequence[Mapping[str, Any]]) -> None:
     for height, record in lines:
         rich, poor = record.get("surface_energy"), record.get("surface_energy_x_rich")
-        status = verdict_of(record, "surface_energy")
+        status = verdict_status(record, "surface_energy")
         face = PALETTE[0] if status == "accepted" else "white"
         if rich is None:
             _write(axes, height, status)
@@ -137,7 +137,7 @@ def _draw_surface_energies(axes: Axes, lines: list[Row], shown: Sequence[Mapping
     axes.plot([], [], "o", color=PALETTE[0], label=_rich_in(shown) if binary else "surface energy")
     if binary:
         axes.plot([], [], "D", color=PALETTE[5], markersize=5, label="X-rich")
-    if any(verdict_of(r, t) != "accepted" for r in shown for t in ("surface_energy", "work_function")):
+    if any(verdict_status(r, t) != "accepted" for r in shown for t in ("surface_energy", "work_function")):
         axes.plot([], [], "o", color=GREY, markerfacecolor="white", label="rejected")
     axes.margins(x=0.08)
     axes.set_xlabel(GAMMA_LABEL)
@@ -154,7 +154,7 @@ def _rich_in(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _draw_work_functions(axes: Axes, lines: list[Row]) -> None:
     for height, record in lines:
-        phi, status = record.get("work_function"), verdict_of(record, "work_function")
+        phi, status = record.get("work_function"), verdict_status(record, "work_function")
         if phi is None:
             _write(axes, height, status)
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import pluralize
+from stores.verdicts import verdict_status
 from workflows.analysis.stability_window import SAME_ENERGY, surface_energies_at
 from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2, reference_element_of
 from workflows.report.style import facet_text, signed, sort_key
@@ -95,18 +96,17 @@ def surface_table(records: Iterable[Mapping[str, Any]], title: str = "", sort: b
     table.notes += note
     rejected: dict[str, list[str]] = {}
     for record in listed:
-        verdicts = record["verdicts"]
-        gamma_style = _value_style(verdicts["surface_energy"]["status"])
+        gamma_style = _value_style(verdict_status(record, "surface_energy"))
         cells = facet_cells(record)
         for name in ends:
             value = record.get(name)
             joule = None if value is None else value * EV_PER_A2_IN_J_PER_M2
             cells += [Text(_number(value, 4), style=gamma_style), Text(_number(joule, 3), style=gamma_style)]
-        phi_style = _value_style(verdicts["work_function"]["status"])
+        phi_style = _value_style(verdict_status(record, "work_function"))
         cells.append(Text(_number(record.get("work_function"), 3), style=phi_style))
         if several_methods:
             cells.append(Text(methods[str(record.get("method_fingerprint") or "?")]))
-        table.add_row(*cells, _verdict_cell(verdicts))
+        table.add_row(*cells, _verdict_cell(record))
         if reasons := _reasons(record):
             rejected.setdefault(reasons, []).append(_name(record))
     for reasons, (first, *others) in rejected.items():
@@ -182,10 +182,10 @@ def status_style(status: str) -> str:
     return "red" if status in ("failed", "unconverged") else "yellow"
 
 
-def _verdict_cell(verdicts: Mapping[str, Any]) -> Text:
+def _verdict_cell(record: Mapping[str, Any]) -> Text:
     from rich.text import Text
 
-    words = [str(verdicts[target]["status"]) for target in ("surface_energy", "work_function")]
+    words = [verdict_status(record, target) for target in ("surface_energy", "work_function")]
     cell = Text()
     for word in words[:1] if words[0] == words[1] else words:
         cell.append(" / " if cell.plain else "").append(word.replace("_", " "), style=status_style(word))
@@ -196,8 +196,8 @@ def _reasons(record: Mapping[str, Any]) -> str:
     """Join the reasons of both rejections; equal ones are given once."""
     lines = []
     for target, symbol in (("surface_energy", "γ"), ("work_function", "Φ")):
-        verdict = record["verdicts"][target]
-        if verdict["status"] != "accepted" and verdict.get("reason"):
+        verdict = (record.get("verdicts") or {}).get(target) or {}
+        if verdict.get("status") != "accepted" and verdict.get("reason"):
             lines.append((symbol, str(verdict["reason"])))
     if len(lines) == 2 and lines[0][1] == lines[1][1]:
         return lines[0][1]
@@ -269,7 +269,7 @@ def stable_window_table(
     table = Table([*columns, Column("verdict γ", wrap=True)])
     table.notes += note
     for surface, window in listed:
-        status = str(surface["verdicts"]["surface_energy"]["status"])
+        status = verdict_status(surface, "surface_energy")
         gamma, ends = surface.get("surface_energy"), surface_energies_at(window.window, surface)
         style = "" if status == "accepted" else "yellow"
         cells = [

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.verdicts import verdict_status
 from workflows.analysis.dissolution import dissolution
 from workflows.report.style import sort_key
 from workflows.report.surface_filter import parse_formula
@@ -107,7 +108,7 @@ def compound_data(store: SurfaceStore, formula: str, given: Mapping[str, list[st
                 "surface_energy": _gamma(r, report.potential.dmu if report else dmu),
                 "work_function": r.get("work_function"),
                 "area_fraction": shares.get(r["id"], 0.0),
-                "verdicts": r["verdicts"],
+                "verdicts": r.get("verdicts") or {},
                 "_record": r,
                 "_colour": colours[tuple(r["miller_index"])],
             }
@@ -249,7 +250,7 @@ def plane_colours(records: Sequence[Record]) -> dict[tuple[int, ...], int]:
     for record in records:
         plane = tuple(record["miller_index"])
         ends = [record.get("surface_energy"), record.get("surface_energy_x_rich")]
-        accepted = record["verdicts"]["surface_energy"]["status"] == "accepted"
+        accepted = verdict_status(record, "surface_energy") == "accepted"
         known = [float(end) for end in ends if end is not None and accepted]
         lowest[plane] = min([*known, lowest.get(plane, math.inf)])
     order = sorted(lowest, key=lambda plane: lowest[plane])

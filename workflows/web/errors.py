@@ -73,7 +73,9 @@ def _http(request: Request, error: Exception) -> Response:
             request, status, f"There is no page {one_line(request.url.path)[:200]}; choose one above"
         )
     if status == 405:
-        return error_page(request, status, "These pages only read; send GET")
+        page = error_page(request, status, "These pages only read; send GET")
+        page.headers["allow"] = "GET, HEAD"
+        return page
     return error_page(request, status, str(getattr(error, "detail", error)))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from stores.errors import InputError
+from stores.verdicts import verdict_status
 from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2, reference_element_of
 from workflows.report.style import facet_text, sort_key
 from workflows.web.charts import Chart, padded
@@ -222,7 +223,7 @@ def gamma_chart(
         drawn = "other"
         if record["id"] in coloured:
             drawn = "c0 strong" if colours is None else f"c{colours[tuple(record['miller_index'])]}"
-        if record["verdicts"]["surface_energy"]["status"] != "accepted":
+        if verdict_status(record, "surface_energy") != "accepted":
             drawn += " dashed"
         chart.line([lowest, 0.0], ends[record["id"]], drawn, facet_name(record), facet_url(record))
     if colours is not None:

@@ -15,7 +15,6 @@ from workflows.report.surface_filter import (
     SurfaceFilter,
     count_selected,
     explain_empty,
-    parse_raw,
     select,
 )
 from workflows.report.tables import ROW_FIELDS, method_names, rich_end, rows
@@ -47,8 +46,6 @@ def filters_from(given: Mapping[str, list[str]]) -> SurfaceFilter:
     """Return the filters of `mgsurf query` that an address names; an InputError if one cannot be read."""
     values: dict[str, Any] = {name: one(given, name) for name in TEXTS}
     values["raw"] = values.pop("filter")
-    if values["raw"] is not None:
-        _check_patterns(parse_raw(values["raw"]))
     values |= {name: _number(name, one(given, name)) for name in NUMBERS}
     for name in LISTS:
         # a form sends several elements in one field
@@ -59,21 +56,6 @@ def filters_from(given: Mapping[str, list[str]]) -> SurfaceFilter:
     if unit not in list(EnergyUnit):
         raise InputError(f"unit: {unit[:30]!r} is not known; choose {' or '.join(EnergyUnit)}")
     return SurfaceFilter(**values, unit=EnergyUnit(unit))
-
-
-def _check_patterns(criteria: Any) -> None:
-    """Refuse regular expressions that may take for ever: nothing ends a match outside the main thread."""
-    if isinstance(criteria, list):
-        for part in criteria:
-            _check_patterns(part)
-    elif isinstance(criteria, dict):
-        pattern = criteria.get("$regex")
-        if isinstance(pattern, str) and (found := set("*+?{|") & set(pattern)):
-            raise InputError(
-                f"filter: on a page a $regex holds no repetition and no alternative, here {min(found)}; "
-                "mgsurf query --filter takes it"
-            )
-        _check_patterns(list(criteria.values()))
 
 
 def _number(name: str, text: str | None) -> float | None:

@@ -9,6 +9,7 @@ from stores.learning.candidates import CANDIDATES
 from stores.learning.history import REFRESHES, ROUNDS, Round
 from stores.learning.model_card import read_entry
 from stores.learning.registry import ModelRegistry
+from stores.verdicts import verdict_status
 from workflows.report.training_figures import target_name, unit_of
 from workflows.structures.naming import format_plane
 from workflows.web.charts import Chart, padded
@@ -188,7 +189,7 @@ def parity(store: SurfaceStore, card: ModelCard) -> dict[str, list[dict[str, Any
         for target, found in (predicted.get(surface["id"]) or {}).get("predictions", {}).items():
             field = target.partition("@")[0]
             value = surface.get(field) if field in ("surface_energy", "work_function") else None
-            judged = (surface["verdicts"].get(field) or {}).get("status")
+            judged = verdict_status(surface, field)
             if value is None or found.get("value") is None or judged != "accepted":
                 continue
             plane = format_plane(surface["miller_index"], surface["spacegroup_number"])

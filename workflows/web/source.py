@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from stores.connections import open_store
+from stores.connections import open_store, parse_uri
 from stores.errors import MgsurfError, StoreError, StoreLostError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class StoreSource:
         try:
             return reader(store)
         except StoreLostError:
+            self._check_there()
             self._forget(store)
             return reader(self.store())
 
@@ -60,8 +62,18 @@ class StoreSource:
                 self._store.close()
             self._store = None
 
+    def _check_there(self) -> None:
+        """Keep the store that was opened while its file is away: it may come back, with its log."""
+        place = parse_uri(self.uri)
+        if place.kind == "sqlite" and not Path(place.target).exists():
+            try:
+                open_store(self.uri, must_exist=True).close()
+            except MgsurfError as error:
+                raise StoreUnavailableError(str(error)) from error
+
     def _forget(self, store: SurfaceStore) -> None:
-        # requests of other threads may still hold its connections, which are dropped with it
+        """Give up a lost store, and its lock; connections that other threads hold are dropped, not closed."""
         with self._lock:
             if self._store is store:
                 self._store = None
+                store.close()

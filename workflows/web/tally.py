@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stores.errors import MgsurfError
 from stores.method_names import is_dft
+from stores.verdicts import verdict_status
 
 if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
@@ -98,12 +99,11 @@ class SurfaceTally:
         criteria = {"created_at": {"$gte": moment}} if moment else {}
         changed = False
         for document in store.query(criteria, fields):
-            verdicts = document["verdicts"]
             facet = Facet(
                 document.get("campaign") or "",
                 document["formula"],
-                verdicts["surface_energy"]["status"],
-                verdicts["work_function"]["status"],
+                verdict_status(document, "surface_energy"),
+                verdict_status(document, "work_function"),
                 document["created_at"],
                 not is_dft(document["method_fingerprint"]),
             )

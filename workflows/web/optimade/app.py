@@ -255,7 +255,8 @@ def _failed(request: Request, error: Exception) -> Response:
     config = request.app.state.config
     meta = _meta(request, meta_values(config, request.url, 0, 0, False))
     found = {"status": str(status), "title": title, "detail": masked(one_line(detail))}
-    return Response(orjson.dumps({"meta": meta, "errors": [found]}), status, media_type=MEDIA_TYPE)
+    headers = {"allow": "GET"} if status == 405 else {}
+    return Response(orjson.dumps({"meta": meta, "errors": [found]}), status, headers, MEDIA_TYPE)
 
 
 def _kind_of(error: Exception) -> tuple[int, str]:

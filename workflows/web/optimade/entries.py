@@ -232,14 +232,17 @@ BULK = _kind(
     {"space_group_it_number"},
     {"nsites"},
 )
+_INDEXED_OF_SLABS = (
+    *("surface_energy", "surface_energy_x_rich", "work_function", "formation_energy"),
+    *("thickness", "area", "n_layers", "campaign"),
+)
 SLAB = _kind(
     "slab",
     "surfaces",
     _OF_BOTH
     | {
         "bulk": "bulk_id",
-        "surface_energy": "surface_energy",
-        "work_function": "work_function",
+        **{name: name for name in _INDEXED_OF_SLABS},
         "surface_energy_verdict": "verdicts.surface_energy.status",
         "work_function_verdict": "verdicts.work_function.status",
     },
