@@ -106,9 +106,11 @@ def regex_of(pattern: Any, options: Any = "") -> re.Pattern[str]:
 
 
 def _search(pattern: re.Pattern[str]) -> Predicate:
-    """Return the test of a regular expression, which may take `REGEX_SECONDS` for all values together."""
-    # Python looks for signals while it matches, so that a timer of processor time can end it. Signals reach
-    # the main thread only; a match in another thread has no limit.
+    """Return the test of a regular expression, which may take `REGEX_SECONDS` for all values together.
+
+    Python looks for signals while it matches, so that a timer of processor time can end it. Signals reach
+    the main thread only; a match in another thread has no limit.
+    """
     left = REGEX_SECONDS
 
     def stop(number: int, frame: FrameType | None) -> None:
