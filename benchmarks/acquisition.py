@@ -20,11 +20,11 @@ import numpy as np
 
 from benchmarks.graphs import own_slabs, shared_slabs
 from benchmarks.prediction import untrained
-from model.evaluation.prediction import pool_of, predict_candidates
+from model.evaluation.stored_candidates import predict_candidates
 from model.graphs.cache import GraphCache
 from model.selection.acquisition import STRATEGIES, choose
 from model.selection.improvement import Objective
-from model.selection.pool import Known, Pool
+from model.selection.pool import Known, Pool, pool_of
 from stores.connections import open_store
 from stores.learning.candidates import CandidateRecord, PackedSlab, add_candidates, candidate_documents
 

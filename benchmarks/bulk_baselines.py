@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from model.baselines.blend import least_error
+from model.baselines.blend_weights import least_error
 from model.baselines.bulk_descriptors import describe_crystals
 from model.baselines.candidates import Fitted
 from model.baselines.carried_rows import LabelledRows

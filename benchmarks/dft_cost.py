@@ -1,7 +1,7 @@
 """What reuse of wave functions and a pre-relaxation by CHGNet save, in SCF and ionic steps and CPU seconds.
 
 Real slabs, cut from bulks that GPAW relaxed, all with GPAW on one core. Finished calculations stay in the
-folder of --work-dir: an interrupted run goes on, a second one prints its tables at once.
+folder of --work-dir: an interrupted run resumes, a second one prints its tables at once.
 """
 
 from __future__ import annotations

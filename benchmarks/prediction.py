@@ -61,7 +61,7 @@ def untrained(name: str, members: int) -> Ensemble:
 
 
 def descriptor_models(preset: Preset) -> DescriptorModels:
-    """Grow trees and process on random labels of random descriptors, as many as the shared slabs have."""
+    """Grow trees and process on random labels of random descriptors, as many as the Mg set has."""
     rng = np.random.default_rng(0)
     descriptors = rng.normal(size=(1756, len(descriptor_names()))).astype(np.float32)
     forests, processes = {}, {}

@@ -49,7 +49,7 @@ def record(number: int, draw: random.Random) -> dict[str, Any]:
 
 
 def facts(label: str) -> ModelFacts:
-    """Make a card as large as that of a model of the shared slabs: 35 elements, 34 systems, 2 splits."""
+    """Make a card as large as that of a model of the Mg set: 35 elements, 34 systems, 2 splits."""
     errors = {"n": 100, "mae": 0.1, "rmse": 0.2, "r2": 0.9, "mape": 3.0}
     of_target = dict.fromkeys(("train", "val", "test"), errors) | {
         "by_element": dict.fromkeys([*PARTNERS, "Mg"], errors),

@@ -1,6 +1,6 @@
 """Training rows that a model keeps beside its trees and process, for models that are fine-tuned from it.
 
-Weights carry what a network has learned. Trees and a Gaussian process have no weights to go on from: they
+Weights carry what a network has learned. Trees and a Gaussian process have no weights to start from: they
 carry the labelled slabs themselves. Added to the training rows of the new model, those of the same quantity
 tell it what surfaces of elements look like that its own slabs lack.
 """

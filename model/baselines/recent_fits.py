@@ -42,6 +42,7 @@ def recall(fit: Callable[..., T], *inputs: Any) -> T:
     found = known[0] if known else fit(*inputs)  # outside of the lock: threads fit side by side
     with _LOCK:
         _RECENT[key] = found
+        # measured now: a process keeps a factor once it has made it
         sizes = [_bytes(one) for one in _RECENT.values()]
         while sum(sizes) > MOST_BYTES:
             _RECENT.popitem(last=False)

@@ -74,8 +74,8 @@ class CompositionBatch:
         """Return the compositions with these numbers [B] as a batch, in this order."""
         return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
-    def in_order(self, rows_per_batch: int = ROWS_PER_BATCH) -> Iterator[Self]:
-        """All compositions in their order, in batches of so many."""
-        for begin in range(0, len(self), rows_per_batch):
-            rows = slice(begin, begin + rows_per_batch)
+    def in_order(self) -> Iterator[Self]:
+        """All compositions in their order, in batches of `ROWS_PER_BATCH`."""
+        for begin in range(0, len(self), ROWS_PER_BATCH):
+            rows = slice(begin, begin + ROWS_PER_BATCH)
             yield type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))

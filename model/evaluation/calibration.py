@@ -7,7 +7,7 @@ maximise the likelihood of the validation errors under a normal distribution; th
 the 90 % interval holds 90 % of the validation errors.
 
 The scale is cross-fitted: the validation slabs are divided into folds, and an error counts as it is with
-blend weights (`model.baselines.blend`) and a, b, e, c found without its fold. This is cross-conformal
+blend weights (`model.baselines.blend_weights`) and a, b, e, c found without its fold. This is cross-conformal
 prediction (V. Vovk, Ann. Math. Artif. Intell. 74, 9, 2015), with one exception that takes its guarantee away:
 the same slabs chose the epoch at which each network was kept. What the intervals cover is measured
 (``benchmarks/coverage.py``), not proved.

@@ -45,7 +45,7 @@ class Readiness:
     # the same since the snapshot of the last model that a refresh decided about, if those are fewer
     untried: int
     needed: int  # new records that are required
-    missing: tuple[str, ...]  # what is missing, in words; empty if a refresh can go on
+    missing: tuple[str, ...]  # what is missing, in words; empty if a refresh can continue
     # targets, methods: that are trained on; no method if there is no record
     targets: tuple[str, ...]
     methods: tuple[str, ...]

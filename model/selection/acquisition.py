@@ -45,7 +45,7 @@ STRATEGIES = ("random", "uncertain", "diverse", "improvement")
 
 ALIKE = 0.25
 """Slabs nearer than this (in `model.evaluation.familiarity.TrainingMap.place`) tell much of one another. Of
-the shared Mg slabs (preset best) the nearest facets of one compound lie 0.18 apart, any two facets of one
+the Mg set (preset best) the nearest facets of one compound lie 0.18 apart, any two facets of one
 compound 0.68, any two slabs 1.45 (medians)."""
 
 LEAST_CHANCE = 0.005
@@ -98,7 +98,7 @@ def choose(
         Of ``improvement``: what is to grow and what to shrink.
     length
         Distance at which the correlation of two slabs is exp(-1/2). By default a sixth of
-        the median distance between candidates, about `ALIKE` on the shared Mg slabs.
+        the median distance between candidates, about `ALIKE` on the Mg set.
     per_cost
         Rank by score per cost.
     budget

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -86,3 +86,20 @@ class Known:
 
     values: Array  # [m, T], targets in the order of the pool's; NaN where a slab has none
     features: Array  # [k, D], places of computed slabs: any number of them, not necessarily those of `values`
+
+
+def pool_of(documents: Sequence[dict[str, Any]], targets: Sequence[str], cost: Sequence[float]) -> Pool:
+    """Turn candidates with predictions of all targets into arrays: targets in this order, one cost each."""
+    n = len(documents)
+
+    def column(name: str, key: str) -> list[float]:
+        values = [document["predictions"][name].get(key) for document in documents]
+        return [np.nan if value is None else value for value in values]
+
+    mean, sigma, shared = (
+        np.array([column(name, key) for name in targets]).T.reshape(n, len(targets))
+        for key in ("value", "sigma", "shared")
+    )
+    places = np.array([document["place"] for document in documents], dtype=float).reshape(n, -1 if n else 0)
+    compounds = [str(document.get("bulk_key", document["id"])) for document in documents]
+    return Pool.of(mean, sigma, places, np.asarray(cost, dtype=float), shared, compounds)

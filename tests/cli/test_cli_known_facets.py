@@ -12,7 +12,8 @@ from stores.connections import open_store
 from stores.records import BulkRecord, SurfaceRecord
 from tests.cli.records import METHOD
 from workflows.flows.screening.compounds import ScreenedCompound, with_formation_energies
-from workflows.flows.screening.screening import ScreeningSettings, _records_of, screen
+from workflows.flows.screening.facets import computed_facets
+from workflows.flows.screening.screening import ScreeningSettings, screen
 from workflows.structures.crystal import bulk_key
 
 MGAG = Structure(Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -82,7 +83,7 @@ def test_surfaces_of_a_rehearsal_are_no_dft_values(dft):
     settings = ScreeningSettings(max_index=2)
     with open_store(dft) as store:
         (own,) = with_formation_energies([compound], store, {}, "")
-        known = _records_of(store, [compound], settings)
+        known = computed_facets(store, {compound.bulk_key: 0.0}, settings.max_index)
         (bulk,) = store.query({}, collection="bulks")
         mlip = METHOD.model_copy(update={"engine": "mlip"})
         changes = {"method": mlip.model_dump(mode="json"), "method_fingerprint": mlip.fingerprint}
@@ -102,7 +103,8 @@ def test_surfaces_of_a_rehearsal_are_no_dft_values(dft):
             )
         (now,) = with_formation_energies([compound], store, {}, "")
         assert now.formation_energy == own.formation_energy != -9.0
-        assert repr(_records_of(store, [compound], settings)) == repr(known) and known
+        again = computed_facets(store, {compound.bulk_key: 0.0}, settings.max_index)
+        assert repr(again) == repr(known) and known
 
 
 def test_predict_corrects_by_the_records_of_a_store(model_folder, dft, tmp_path, mgsurf_here):
@@ -131,7 +133,7 @@ def test_computed_facets_that_the_model_cannot_take_are_no_problem(model_folder,
     def refuse_all(ensemble, candidates, **_):
         return [], [Refusal(candidate.name, "too large") for candidate in candidates]
 
-    monkeypatch.setattr("workflows.flows.screening.screening.predict_slabs", refuse_all)
+    monkeypatch.setattr("workflows.flows.screening.facets.predict_slabs", refuse_all)
     with open_store(dft) as store:
         found = screen(
             [ScreenedCompound("MgAg", MGAG)], store, load_ensemble(model_folder), "v1",

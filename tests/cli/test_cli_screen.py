@@ -17,7 +17,7 @@ from stores.errors import InputError
 from stores.learning.screenings import ScreeningRecord
 from stores.records import content_hash
 from tests.stores.mongo_server import MongoServer
-from workflows.flows.screening import screening
+from workflows.flows.screening import facets
 from workflows.flows.screening.compounds import (
     ScreenedCompound,
     compounds_of,
@@ -95,8 +95,8 @@ def test_an_interrupted_screening_resumes_halfway(store, ensemble, monkeypatch):
         screen(compounds, store, ensemble, "v1", FEW, progress=interrupt)
     assert 0 < done[0] < 12 and store.count({}, collection="screenings") == done[0]
     cut = []
-    enumerate_slabs = screening.enumerate_slabs
-    monkeypatch.setattr(screening, "enumerate_slabs", lambda c, s: cut.append(c) or enumerate_slabs(c, s))
+    enumerate_slabs = facets.enumerate_slabs
+    monkeypatch.setattr(facets, "enumerate_slabs", lambda c, s: cut.append(c) or enumerate_slabs(c, s))
     assert [one.label for one in screen(compounds, store, ensemble, "v1", FEW)] == [*map(str, range(12))]
     assert len(cut) == 12 - done[0]
 

@@ -16,7 +16,7 @@ from workflows.engines.gpaw.bulk import birch_murnaghan_minimum, relax_cell
 class PulayEMT(Calculator):
     """EMT whose stress is off by a constant isotropic part, as that of a low plane-wave cut-off is."""
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 -- as ASE has it
 
     def __init__(self, pulay=0.0):
         super().__init__()

@@ -73,5 +73,5 @@ def computed(tmp_path_factory, mgag):
 
 @pytest.fixture
 def continued(computed, tmp_path):
-    """A copy of `computed`, to go on from."""
+    """A copy of `computed`, to continue from."""
     return Bench(Path(shutil.copytree(computed.folder, tmp_path / "copy")))

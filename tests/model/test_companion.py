@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from model.baselines import recent_fits
-from model.baselines.blend import FEWEST_LABELS, LEAST, UNCHOSEN, DescriptorModels, fit_blend_weights
+from model.baselines.blend import DescriptorModels
+from model.baselines.blend_weights import FEWEST_LABELS, LEAST, UNCHOSEN, fit_blend_weights
 from model.baselines.compounds import CompoundTable
 from model.baselines.descriptors import describe_slabs
 from model.baselines.extra_trees import Forest
@@ -63,7 +64,7 @@ def test_labels_of_a_fold_choose_nothing_for_it():
 
 
 def test_what_was_chosen_is_kept(monkeypatch):
-    monkeypatch.setattr("model.baselines.blend.FEWEST_LABELS", 10)
+    monkeypatch.setattr("model.baselines.blend_weights.FEWEST_LABELS", 10)
     dataset = small_dataset()
     train, val = dataset.subset(range(0, len(dataset), 2)), dataset.subset(range(1, len(dataset), 2))
     name, (before, after) = "surface_energy", (describe_slabs([e.graph for e in p]) for p in (train, val))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.baselines.blend import FEWEST_LABELS, least_error
+from model.baselines.blend_weights import FEWEST_LABELS, least_error
 from model.baselines.gaussian_process import GaussianProcess
 from model.baselines.label_ranks import LabelRanks, RankedProcess, ranked_forest
 from stores.errors import InputError

@@ -12,8 +12,9 @@ pytest.importorskip("torch")
 
 from scipy.spatial.distance import pdist
 
-from model.evaluation.prediction import pool_of, predict_candidates
+from model.evaluation.stored_candidates import predict_candidates
 from model.graphs.cache import GraphCache
+from model.selection.pool import pool_of
 from stores.connections import open_store
 from stores.learning.candidates import CandidateRecord, PackedSlab, add_candidates, candidate_documents
 from tests.model.small_dataset import slabs

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.baselines.blend import RULES, fit_blend_weights
+from model.baselines.blend_weights import RULES, fit_blend_weights
 from model.baselines.candidates import composition_columns
 from model.baselines.class_trees import ClassForest
 from model.baselines.composition_descriptors import describe_compositions

@@ -31,7 +31,7 @@ from tests.stand_in_vasp.calculation import Calculation
 NAMES = {
     "zbrent": "line minimisation fails, exit 1 (relaxations with IBRION=2)",
     "edddav": "diagonalisation fails in the first ionic step, exit 1, CONTCAR empty",
-    "brmix": "charge lost in mixing: message, run goes on with a wrong energy",
+    "brmix": "charge lost in mixing: message, run continues with a wrong energy",
     "nelm": "electronic steps do not converge: NELM is reached",
     "nsw": "ionic steps do not converge: NSW is reached",
     "cutoff": "OUTCAR and vasprun.xml end in mid-line, exit 1",

@@ -1,4 +1,4 @@
-"""Writing OUTCAR piece by piece, as a run goes on."""
+"""Writing OUTCAR piece by piece, as a run proceeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing vasprun.xml piece by piece, as a run goes on."""
+"""Writing vasprun.xml piece by piece, as a run proceeds."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def in_children(*works: Callable[[], object]) -> list[tuple[str, int]]:
         if child == 0:
             try:
                 text = str(work())
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:  # noqa: BLE001 -- sent to the parent
                 text = f"{type(error).__name__}: {error}"
             os.write(there, text.encode())
             os._exit(0)

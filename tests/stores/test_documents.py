@@ -504,7 +504,7 @@ def _as_nobody(work: Any) -> Any:
                 os.setgid(65534)
                 os.setuid(65534)
             there.send(work())
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 -- sent to the parent
             there.send(error)
         finally:
             os._exit(0)

@@ -32,7 +32,7 @@ def _in_a_child(work: Callable[[], str]) -> str:
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, resource.RLIM_INFINITY))
             text = work()
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 -- sent to the parent
             text = f"{type(error).__name__}: {error}"
         os.write(there, text.encode())
         os._exit(0)

@@ -302,7 +302,7 @@ def _predict(
         version = version_of(loaded, store)
         old = [d["id"] for d in found.documents if d["model"] != version]
     if old and ensemble is not None:
-        from model.evaluation.prediction import predict_candidates
+        from model.evaluation.stored_candidates import predict_candidates
         from stores.learning.candidates import candidates_by_id
 
         progress = lambda i, n: show("predicting", i, n)  # noqa: E731 -- names the stage of the bar

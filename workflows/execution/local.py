@@ -53,7 +53,7 @@ class JobErrors(logging.Handler):
 class _JobLog(logging.FileHandler):
     """A log whose own errors (a full disk) show in the jobs, not as tracebacks on the terminal."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- the name that logging calls
         """Leave out the line."""
 
     def close(self) -> None:

@@ -145,7 +145,7 @@ def _try(what: str, send: Callable[[], None]) -> None:
         try:
             send()
             problem.clear()
-        except Exception as error:  # noqa: BLE001 -- whatever a hook does, the run goes on
+        except Exception as error:  # noqa: BLE001 -- whatever a hook does, the run continues
             problem[:] = [one_line(error) or type(error).__name__]
 
     thread = threading.Thread(target=work, daemon=True)

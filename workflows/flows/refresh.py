@@ -189,7 +189,7 @@ def update_predictions(store: SurfaceStore) -> int:
     others = {"model": {"$ne": f"v{version}"}}
     if version is None or not store.count(others, collection=CANDIDATES):
         return 0
-    from model.evaluation.prediction import predict_candidates
+    from model.evaluation.stored_candidates import predict_candidates
     from model.promotion.registration import load_champion
 
     ensemble, card, notes = load_champion(registry)

@@ -25,9 +25,9 @@ MOST_INPUTS = 15  # bars of the figure of importance
 _DARK = 0.55  # share of a row above which its number is white
 
 
-def known_rows(rows: Sequence[Row], target: str, part: str = "test") -> list[Row]:
-    """Return the rows of a set that have a label of a target."""
-    return [row for row in rows if row["part"] == part and row.get(target) is not None]
+def known_rows(rows: Sequence[Row], target: str) -> list[Row]:
+    """Return the rows of the test set that have a label of a target."""
+    return [row for row in rows if row["part"] == "test" and row.get(target) is not None]
 
 
 def confusion_matrix(rows: Sequence[Row], target: str, classes: int) -> NDArray[np.int64]:

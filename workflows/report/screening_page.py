@@ -62,7 +62,7 @@ def check_installed() -> None:
         raise InputError('the page needs plotly; install it with pip install "mgsurf[screening]"')
 
 
-def screening_page(records: Sequence[ScreeningRecord], title: str = "Screened compounds") -> str:
+def screening_page(records: Sequence[ScreeningRecord]) -> str:
     """Return the page: work function against potential with details on hover, and a table that sorts.
 
     Raises
@@ -117,10 +117,10 @@ def screening_page(records: Sequence[ScreeningRecord], title: str = "Screened co
     head = ("compound", "γ (eV/Å²)", "Φ (eV)", "E (V vs SHE)", "facets", "values", "remarks")
     return "\n".join(
         [
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Screened compounds</title>',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<style>{_STYLE}</style><script>{get_plotlyjs()}</script></head><body>",
-            f"<h1>{escape(title)}</h1><p>{_caption(records)}</p>",
+            f"<h1>Screened compounds</h1><p>{_caption(records)}</p>",
             '<div id="plot"></div>' if known else "",
             '<input type="search" placeholder="filter: formula, facet, remark" aria-label="filter">',
             '<div class="scroll"><table><thead><tr>',

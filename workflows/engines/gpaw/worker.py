@@ -96,7 +96,7 @@ class JournalCalculator(Calculator):
     properties of a geometry: energy and free_energy (eV), forces (eV/A), stress (eV/A^3).
     """
 
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 -- as ASE has it
 
     def __init__(
         self,

@@ -13,10 +13,9 @@ import numpy as np
 
 from model.data.formula_key import formula_key
 from model.data.splits import HOLDOUT, part_of
-from model.evaluation.prediction import pool_of
 from model.selection.acquisition import ALIKE, LEAST_CHANCE, check_strategy, choose
 from model.selection.improvement import Objective
-from model.selection.pool import Known
+from model.selection.pool import Known, pool_of
 from model.training.checked_json import read_json
 from stores.errors import InputError
 from stores.labelled import labelled_slabs

@@ -299,7 +299,7 @@ def read_formation_energies(path: Path) -> dict[str, float]:
 
 
 def _csv_rows(path: Path, what: str) -> csv.DictReader[str]:
-    """Return the rows of a table, whose name in messages goes on with `what`."""
+    """Return the rows of a table, whose name in messages ends in `what`."""
     try:
         text = read_text(path, LARGEST_TABLE)
     except OSError as error:
