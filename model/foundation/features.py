@@ -2,8 +2,9 @@
 
 The surface energy is the potential's own, from the slab alone. The reference is the crystal inside it: the
 mean energy of the atoms of each element in one repeat in the middle, which holds every site of the crystal as
-often as the crystal does; without a repeat, in the innermost 3 A. Mg that the slab has beyond the crystal's
-composition costs what an atom of hcp Mg costs in the same potential (the Mg-rich end, see docs/physics.md).
+often as the crystal does. Mg that the slab has beyond the crystal's composition costs what an atom of hcp Mg
+costs in the same potential (the Mg-rich end, see docs/physics.md). Without a repeat the energies are those in
+the innermost 3 A, which need not have the crystal's composition: that of the slab stands for it.
 """
 
 from __future__ import annotations
@@ -61,11 +62,11 @@ def feature_names() -> tuple[str, ...]:
 
 def _describe(frame: SlabFrame, energies: Array, magnesium: float) -> dict[str, float]:
     areas = 2 * frame.area
-    inside = _crystal(frame)
+    inside, is_repeat = _crystal(frame)
     bulk = _mean_by_element(frame.numbers, energies, inside)
     excess = energies - np.array([bulk[int(number)] for number in frame.numbers])  # [N]
     is_mg = frame.numbers == MAGNESIUM
-    extra = _extra_magnesium(frame.numbers, inside)
+    extra = _extra_magnesium(frame.numbers, inside) if is_repeat else 0.0
     mg_in_crystal = bulk.get(MAGNESIUM, magnesium)
     depth = np.minimum(frame.heights, frame.thickness - frame.heights)
     near = depth < SURFACE_DEPTH
@@ -87,12 +88,12 @@ def _describe(frame: SlabFrame, energies: Array, magnesium: float) -> dict[str, 
     return {name: float(value) for name, value in found.items()}
 
 
-def _crystal(frame: SlabFrame) -> NDArray[np.bool_]:
-    """Which atoms [N] stand for the crystal inside: one repeat in the middle, or the innermost ones."""
+def _crystal(frame: SlabFrame) -> tuple[NDArray[np.bool_], bool]:
+    """Which atoms [N] stand for the crystal inside, and whether they are one repeat of it."""
     with suppress(NoRepeatError):
         cut, motion = find_opening(frame)
-        return (frame.heights > cut - motion.rise) & (frame.heights <= cut)
-    return np.abs(frame.heights - frame.thickness / 2) <= INNERMOST
+        return (frame.heights > cut - motion.rise) & (frame.heights <= cut), True
+    return np.abs(frame.heights - frame.thickness / 2) <= INNERMOST, False
 
 
 def _mean_by_element(

@@ -18,6 +18,7 @@ from model.foundation.features import describe_energies, feature_names
 from model.graphs.cache import GraphCache, build_graphs, graph_key
 from model.graphs.graph import GraphSettings, frame_for
 from model.graphs.slab_frame import PlainSlab, slab_frame
+from model.graphs.thickness import NoRepeatError, find_opening
 from model.training.checkpoint import load_model, save_model
 from model.training.presets import PRESETS
 from stores.errors import InputError
@@ -70,6 +71,18 @@ def test_a_slab_that_shows_no_repeat_has_numbers_from_its_innermost_atoms():
     moved = replace(frame, heights=frame.heights + 0.3 * np.sin(7 * np.arange(len(frame.heights))))
     moved = replace(moved, heights=moved.heights - moved.heights.min())
     assert np.isfinite(list(features(moved, energies_of(moved, 0.1)).values())).all()
+
+
+def test_without_a_repeat_the_crystal_has_the_composition_of_the_slab():
+    # layers of Mg and Ag in turn: three innermost ones are no crystal
+    frame = slab_frame(slab("MgAg", (1, 0, 0), 0))
+    moved = replace(frame, heights=frame.heights * (1 + 0.01 * frame.heights))
+    with pytest.raises(NoRepeatError):
+        find_opening(moved)
+    found = features(moved, energies_of(moved, 0.1))
+    outer = int((np.minimum(moved.heights, moved.thickness - moved.heights) < 0.1).sum())
+    assert found["extra Mg"] == 0
+    assert found["surface energy"] == pytest.approx(0.1 * outer / (2 * moved.area), rel=1e-4)
 
 
 def test_kept_energies_are_read_again_and_damaged_ones_are_not(tmp_path):
