@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.baselines.blend import WITHOUT_OFFSET
+from model.baselines.candidates import WITHOUT_OFFSET
 from model.baselines.carried_rows import LabelledRows
 from model.baselines.descriptors import describe_slabs
 from model.baselines.extra_trees import Forest

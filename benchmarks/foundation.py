@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.baselines.blend import WITHOUT_OFFSET
-from model.baselines.candidates import Fitted
+from model.baselines.candidates import WITHOUT_OFFSET, Fitted
 from model.baselines.carried_rows import LabelledRows
 from model.baselines.descriptors import descriptor_names
 from model.baselines.slab_columns import slab_columns

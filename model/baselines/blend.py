@@ -17,7 +17,7 @@ import numpy as np
 
 from model.baselines.blend_weights import RULES, USUAL, fit_blend_weights, least_error
 from model.baselines.bulk_descriptors import bulk_descriptor_names, describe_crystals
-from model.baselines.candidates import Fitted, composition_columns
+from model.baselines.candidates import FitSettings
 from model.baselines.carried_rows import MARGIN, LabelledRows
 from model.baselines.composition_descriptors import composition_descriptor_names, describe_compositions
 from model.baselines.compounds import CompoundTable, with_other_elements
@@ -46,13 +46,6 @@ if TYPE_CHECKING:
 LEAST_GAIN = 0.01
 """Predictions of a source are descriptors only where the validation error falls by more than this share: the
 model must keep the source's network then, and what it has seen in training it predicts too well."""
-
-RANKED = ("bulk",)
-"""Kinds of structures whose trees and process are fitted to the ranks of the labels as well, see
-`model.baselines.label_ranks`: the validation set chooses. Labels of slabs have no long tail."""
-
-WITHOUT_OFFSET = ("work_function",)
-"""Targets whose process has no offset of compounds: no energy of the bulk enters them, nor does it help."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +154,8 @@ class DescriptorModels:
         """
         graphs = [entry.graph for entry in val_part]
         describe, rule = DESCRIPTIONS[kind].of, RULES.get(kind, USUAL)
-        training, validation = describe([entry.graph for entry in train_part]), describe(graphs)
-        numbers = np.unique([entry.compound for entry in train_part], return_inverse=True)[1].astype(np.int64)
+        own, validation = training_rows(train_part, tuple(networks), kind), describe(graphs)
+        training, numbers = own.descriptors, own.compounds
         table, by_system = None, None
         recognised = np.full(len(graphs), NO_COMPOUND)
         slabs = graphs_among(graphs) if kind == "slab" else []
@@ -170,7 +163,6 @@ class DescriptorModels:
             table = CompoundTable.of(graphs_among(e.graph for e in train_part), numbers)
             by_system = Folds.of(train_part)
             recognised = table.recognise(slabs)
-        own = LabelledRows(training, numbers, {name: labels(train_part, name) for name in networks})
         wide, wide_validation = None, validation
         if sources is not None:
             wide = replace(own, descriptors=beside(training, sources[0]))
@@ -178,20 +170,12 @@ class DescriptorModels:
 
         def fit_target(name: str) -> _FittedTarget | None:
             network = networks[name]
-            offsets = kind == "slab" and name.partition("@")[0] not in WITHOUT_OFFSET
-            ranked = kind in RANKED
             true = labels(val_part, name)
-            columns = None
-            if kind == "composition":
-                columns = composition_columns(training, own.labels[name], numbers, seed)
-            fitted = Fitted.of(
-                own, own.labels[name], trees, seed, offsets=offsets, ranked=ranked, columns=columns
-            )
+            settings = FitSettings.of(kind, name, own, trees, seed)
+            fitted = settings.fit(own, own.labels[name])
             if carried is not None and np.isfinite(others := carried.of_quantity(name)).any():
                 both = np.concatenate([own.labels[name], others])
-                more = Fitted.of(
-                    own.joined(carried), both, trees, seed, offsets=offsets, ranked=ranked, columns=columns
-                )
+                more = settings.fit(own.joined(carried), both)
                 if more is not None and (
                     fitted is None
                     or more.error(validation, recognised, true)
@@ -202,7 +186,7 @@ class DescriptorModels:
                 return None
             described = validation
             if wide is not None:
-                more = Fitted.of(wide, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
+                more = settings.of_all_columns().fit(wide, own.labels[name])
                 error = fitted.error(validation, recognised, true)
                 if more and more.error(wide_validation, recognised, true) < (1 - LEAST_GAIN) * error:
                     fitted, described = more, wide_validation
@@ -369,6 +353,15 @@ class DescriptorModels:
         special = {name: UnseenElements.from_state(values, widths[name]) for name, values in unseen.items()}
         rows = LabelledRows.from_state(state["rows"], width) if "rows" in state else None
         return cls(forests, processes, shares, table, special, kind, rows, sources)  # type: ignore[arg-type]  # three each, see above
+
+
+def training_rows(train_part: Dataset, names: Sequence[str], kind: str) -> LabelledRows:
+    """Describe a training set, all of one kind, with its labels of some targets."""
+    return LabelledRows(
+        DESCRIPTIONS[kind].of([entry.graph for entry in train_part]),
+        np.unique([entry.compound for entry in train_part], return_inverse=True)[1].astype(np.int64),
+        {name: labels(train_part, name) for name in names},
+    )
 
 
 def beside(descriptors: NDArray[np.float32], sources: Array) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -22,6 +22,44 @@ if TYPE_CHECKING:
     from model.baselines.carried_rows import LabelledRows
 
     Array = NDArray[np.float64]
+
+
+RANKED = ("bulk",)
+"""Kinds of structures whose trees and process are fitted to the ranks of the labels as well, see
+`model.baselines.label_ranks`: the validation set chooses. Labels of slabs have no long tail."""
+
+WITHOUT_OFFSET = ("work_function",)
+"""Targets whose process has no offset of compounds: no energy of the bulk enters them, nor does it help."""
+
+
+@dataclass(frozen=True, eq=False)
+class FitSettings:
+    """How forests and processes of one target are fitted; see `Fitted.of`."""
+
+    trees: int
+    seed: int
+    offsets: bool
+    ranked: bool
+    columns: NDArray[np.intp] | None = None
+
+    @classmethod
+    def of(cls, kind: str, name: str, rows: LabelledRows, trees: int, seed: int) -> Self:
+        """Choose for a target of inputs of a kind, whose training rows are given."""
+        columns = None
+        if kind == "composition":
+            columns = recall(composition_columns, rows.descriptors, rows.labels[name], rows.compounds, seed)
+        offsets = kind == "slab" and name.partition("@")[0] not in WITHOUT_OFFSET
+        return cls(trees, seed, offsets, kind in RANKED, columns)
+
+    def fit(self, rows: LabelledRows, true: Array) -> Fitted | None:
+        """Fit to the labels [n] of rows; None with too few."""
+        return Fitted.of(
+            rows, true, self.trees, self.seed, offsets=self.offsets, ranked=self.ranked, columns=self.columns
+        )
+
+    def of_all_columns(self) -> Self:
+        """Return the same for trees that see all columns."""
+        return replace(self, columns=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +85,13 @@ class Fitted:
         columns: NDArray[np.intp] | None = None,
     ) -> Self | None:
         """Fit all to the labels [n] of the rows, trees to some of their columns; None with too few."""
-        numbers = rows.compounds if offsets else None
-        forests, stages, processes = recall(
-            _fit, rows.descriptors, true, trees, seed, numbers, ranked, columns
-        )
+        numbers, described = rows.compounds if offsets else None, rows.descriptors
+        grown = [recall(Forest.fit, described, true, trees, seed, columns)]
+        if ranked:
+            grown.append(recall(ranked_forest, described, true, trees, seed))
+        forests = tuple(forest for forest in grown if forest is not None)
+        stages = recall(GaussianProcess.fit, described, true, seed, numbers)
+        processes = recall(RankedProcess.fit, described, true, seed) if ranked else ()
         return cls(rows, true, forests, stages, processes) if forests and stages else None
 
     @property
@@ -71,26 +112,6 @@ class Fitted:
         """Return the rows for `fit_unseen`; compounds: names of those of the training set, the first ones."""
         names = [*compounds, *(f"carried {number}" for number in self.rows.compounds[len(compounds) :])]
         return Sample(self.rows.descriptors, self.labels, names, self.rows.compounds)
-
-
-def _fit(
-    descriptors: NDArray[np.float32],
-    true: Array,
-    trees: int,
-    seed: int,
-    compounds: NDArray[np.int64] | None,
-    ranked: bool,
-    columns: NDArray[np.intp] | None,
-) -> tuple[tuple[Forest, ...], tuple[GaussianProcess, ...], tuple[RankedProcess, ...]]:
-    """Fit forests and processes of labels [n], and of their ranks where these are tried."""
-    grown = [Forest.fit(descriptors, true, trees, seed, columns)]
-    if ranked:
-        grown.append(ranked_forest(descriptors, true, trees, seed))
-    return (
-        tuple(forest for forest in grown if forest is not None),
-        GaussianProcess.fit(descriptors, true, seed, compounds),
-        RankedProcess.fit(descriptors, true, seed) if ranked else (),
-    )
 
 
 def composition_columns(

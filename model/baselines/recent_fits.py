@@ -1,11 +1,14 @@
-"""The last fits of a process, for trainings that differ in what trees and Gaussian process do not see.
+"""The last fits of a process, and those that another thread is at.
 
-Those of a study of transfer do: their networks begin with other weights.
+Trainings may differ in what trees and Gaussian process do not see: those of a study of transfer do, whose
+networks begin with other weights. And trees and process are fitted ahead while networks train, see
+`model.baselines.fits_ahead`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from concurrent.futures import Future
 from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,14 +23,15 @@ T = TypeVar("T")
 MOST_BYTES = 128 << 20
 """Memory of the fits that are remembered: those of a few thousand slabs for each source of a study."""
 
-_RECENT: OrderedDict[str, Any] = OrderedDict()
+_RECENT: OrderedDict[str, Future[Any]] = OrderedDict()
 _LOCK = Lock()
 
 
 def recall(fit: Callable[..., T], *inputs: Any) -> T:
     """Return `fit(*inputs)`, which must be repeatable and not be changed later; computed once.
 
-    Arrays among the inputs count by their content, other inputs by their text.
+    Arrays among the inputs count by their content, other inputs by their text. What another thread is
+    computing is waited for.
     """
     digest = sha256(f"{fit.__module__}.{fit.__qualname__}".encode())
     for value in inputs:
@@ -38,15 +42,25 @@ def recall(fit: Callable[..., T], *inputs: Any) -> T:
             digest.update(f"{value!r};".encode())
     key = digest.hexdigest()
     with _LOCK:
-        known: list[T] = [_RECENT.pop(key)] if key in _RECENT else []
-    found = known[0] if known else fit(*inputs)  # outside of the lock: threads fit side by side
+        known = _RECENT.get(key)
+        future: Future[T] = known or Future()
+        _RECENT[key] = future
+        _RECENT.move_to_end(key)
+    if known is None:  # outside of the lock: threads fit side by side
+        try:
+            future.set_result(fit(*inputs))
+        except BaseException as error:
+            with _LOCK:
+                _RECENT.pop(key, None)
+            future.set_exception(error)
+            raise
+    found = future.result()
     with _LOCK:
-        _RECENT[key] = found
         # measured now: a process keeps a factor once it has made it
-        sizes = [_bytes(one) for one in _RECENT.values()]
-        while sum(sizes) > MOST_BYTES:
-            _RECENT.popitem(last=False)
-            del sizes[0]
+        sizes = {name: _bytes(one.result()) for name, one in _RECENT.items() if one.done()}
+        for name in list(sizes):
+            if sum(sizes.values()) > MOST_BYTES:
+                del _RECENT[name], sizes[name]
     return found
 
 

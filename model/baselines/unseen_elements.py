@@ -19,6 +19,7 @@ import numpy as np
 
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import MOST_FOR_LENGTHS, GaussianProcess
+from model.baselines.recent_fits import recall
 from model.data.splits import k_fold
 from model.evaluation.calibration import Calibration, calibrate
 from model.evaluation.joint_errors import correlation_within
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.baselines.carried_rows import LabelledRows
     from model.data.dataset import Dataset
 
     Array = NDArray[np.float64]
@@ -138,6 +140,30 @@ class Sample:
     numbers: NDArray[np.int64]  # of the compounds, as the processes know them
 
 
+def fit_trees_ahead(rows: LabelledRows, name: str, folds: Folds, seed: int) -> None:
+    """Grow the trees that `fit_unseen` needs of the training set; it recalls them."""
+    known = np.isfinite(rows.labels[name])
+    judged = known & folds.unseen(known)
+    recall(_fold_trees, rows.descriptors, rows.labels[name], folds.fold, judged, seed)
+
+
+def _fold_trees(
+    descriptors: NDArray[np.float32],
+    labels: Array,
+    fold: NDArray[np.intp],
+    judged: NDArray[np.bool_],
+    seed: int,
+) -> tuple[Array, Array]:
+    """Predict the judged slabs of each fold by trees that grew without it; mean and deviation, [n] each."""
+    known = np.isfinite(labels)
+    mean, spread = np.full(len(known), np.nan), np.full(len(known), np.nan)
+    for number in range(FOLDS):
+        out, rest = judged & (fold == number), known & (fold != number)
+        if out.any() and (forest := Forest.fit(descriptors[rest], labels[rest], TREES, seed)) is not None:
+            mean[out], spread[out] = forest.predict(descriptors[out])
+    return mean, spread
+
+
 def fit_unseen(
     stages: Sequence[GaussianProcess],
     training: Sample,
@@ -174,16 +200,13 @@ def fit_unseen(
     judged_val = np.isfinite(validation.labels)
     if judged.sum() + judged_val.sum() < FEWEST_LABELS or not judged.any():
         return None
-    trees, spread = np.full(len(known), np.nan), np.full(len(known), np.nan)
+    trees, spread = recall(_fold_trees, training.descriptors, training.labels, folds.fold, judged, seed)
     each = np.full((len(stages), len(known)), np.nan)
     for number in range(FOLDS):
-        out = judged & (folds.fold == number)
+        out = judged & (folds.fold == number) & np.isfinite(trees)
         rest = known & (folds.fold != number)
-        if not out.any() or (forest := Forest.fit(
-            training.descriptors[rest], training.labels[rest], TREES, seed
-        )) is None:  # fmt: skip
+        if not out.any():
             continue
-        trees[out], spread[out] = forest.predict(training.descriptors[out])
         some = np.random.default_rng(seed % 2**32).permutation(np.flatnonzero(rest))[:MOST_FOR_LENGTHS]
         for place, process in enumerate(stages):
             without = process.refitted(

@@ -15,6 +15,7 @@ import torch
 
 from model.baselines.class_trees import ClassModels
 from model.baselines.extra_trees import check_can_fit
+from model.baselines.fits_ahead import fitting_ahead
 from model.baselines.kinds import fit_by_kind, predict_by_kind
 from model.data.provenance import learned_labels
 from model.evaluation.calibration import calibrate, fold_numbers
@@ -151,6 +152,7 @@ class Ensemble:
         return predictions, self.training_map.place(found.embedding)
 
 
+@repeatable()
 def train_ensemble(
     dataset: Dataset,
     split: Split,
@@ -166,6 +168,8 @@ def train_ensemble(
     processes: int = 1,
 ) -> Ensemble:
     """Train members that differ by their seed and calibrate them on the validation set.
+
+    Where there are several threads, one fits trees and process meanwhile.
 
     Parameters
     ----------
@@ -195,27 +199,33 @@ def train_ensemble(
     # of all members: trees and process, and the rows that they keep, see the whole training set
     learned = learned_labels(dataset, split, preset.network.targets, [one.model.training for one in starts])
     trained = []
-    for k in range(members):
-        seed = preset.training.seed + SEED_STEP * k
+    with fitting_ahead(
+        dataset.subset(split.train),
+        [name for name in preset.network.targets if name not in preset.network.class_names()],
+        0 if starts else preset.trees,  # a fine-tuned model may see other rows and columns
+        preset.training.seed,
+    ):
+        for k in range(members):
+            seed = preset.training.seed + SEED_STEP * k
 
-        def tell(line: Progress, k: int = k) -> None:
-            if progress is not None:
-                progress(k, line)
+            def tell(line: Progress, k: int = k) -> None:
+                if progress is not None:
+                    progress(k, line)
 
-        drawn = bagged(dataset, split, seed) if bagging else split
-        if temperature != 1:
-            drawn = resampled(dataset, drawn, preset.network.targets, temperature, seed)
-        member = train_in_processes(
-            processes,
-            dataset,
-            drawn,
-            replace(preset, training=replace(preset.training, seed=seed)),
-            folder=None if folder is None else folder / f"member-{k}",
-            progress=tell,
-            start=starts[k % len(starts)] if starts else None,
-            angle_batches=angle_batches,
-        )
-        trained.append(replace(member, training={**member.training, **learned}))
+            drawn = bagged(dataset, split, seed) if bagging else split
+            if temperature != 1:
+                drawn = resampled(dataset, drawn, preset.network.targets, temperature, seed)
+            member = train_in_processes(
+                processes,
+                dataset,
+                drawn,
+                replace(preset, training=replace(preset.training, seed=seed)),
+                folder=None if folder is None else folder / f"member-{k}",
+                progress=tell,
+                start=starts[k % len(starts)] if starts else None,
+                angle_batches=angle_batches,
+            )
+            trained.append(replace(member, training={**member.training, **learned}))
     start = starts[0] if starts else None
     return assemble(trained, dataset, split, preset.trees, preset.training.seed, start)
 
