@@ -33,6 +33,11 @@ def plain_values(value: Any) -> Any:
     return _plain(value, ())
 
 
+def finite(value: float | None) -> float | None:
+    """Return a number, None for NaN and infinities, which JSON does not know."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
 def _plain(value: Any, within: tuple[int, ...]) -> Any:
     kind = type(value)
     if kind in _AS_THEY_ARE:

@@ -14,6 +14,7 @@ import numpy as np
 
 from model.data.splits import PARTS
 from model.evaluation.calibration import NORMAL_QUANTILE
+from stores.plain import finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -287,10 +288,10 @@ def _of_target(dataset: Dataset, split: Split, predicted: Predictions, target: s
     tau, compounds = facet_order(facets, true, mean)
     systems = by_system([entry.chemsys for entry in part], true, mean)
     return result | {
-        "coverage_90": _number(coverage(true, *ours.interval(target))),
-        "spearman_sigma": _number(spearman_of_sigma(true, mean, ours.sigma[target])),
-        "facet_order": {"kendall_tau": _number(tau), "compounds": compounds},
-        "macro_mae": _number(macro_average(systems)),
+        "coverage_90": finite(coverage(true, *ours.interval(target))),
+        "spearman_sigma": finite(spearman_of_sigma(true, mean, ours.sigma[target])),
+        "facet_order": {"kendall_tau": finite(tau), "compounds": compounds},
+        "macro_mae": finite(macro_average(systems)),
         "by_element": {
             name: _plain(e) for name, e in per_element([e.elements for e in part], true, mean).items()
         },
@@ -315,14 +316,14 @@ def prediction_rows(dataset: Dataset, split: Split, predicted: Predictions) -> l
                 "formula": entry.formula,
                 "chemsys": entry.chemsys,
                 "part": name,
-                "distance": _number(float(predicted.distance[i])),
+                "distance": finite(float(predicted.distance[i])),
             }
             for target, mean in predicted.mean.items():
                 row[target] = entry.targets.get(target)
-                row[f"{target}_predicted"] = _number(float(mean[i]))
-                row[f"{target}_sigma"] = _number(float(predicted.sigma[target][i]))
+                row[f"{target}_predicted"] = finite(float(mean[i]))
+                row[f"{target}_sigma"] = finite(float(predicted.sigma[target][i]))
                 if target in predicted.shared:
-                    row[f"{target}_shared"] = _number(float(predicted.shared[target][i]))
+                    row[f"{target}_shared"] = finite(float(predicted.shared[target][i]))
             for target, probabilities in predicted.probabilities.items():
                 row[target] = entry.targets.get(target)
                 row[f"{target}_predicted"] = int(probabilities[i].argmax())
@@ -342,9 +343,4 @@ def total_loss(evaluation: Mapping[str, Any], spread: Mapping[str, float]) -> fl
 
 
 def _plain(e: Errors) -> dict[str, Any]:
-    return {name: _number(value) if name != "n" else value for name, value in asdict(e).items()}
-
-
-def _number(value: float) -> float | None:
-    """JSON knows neither NaN nor infinity."""
-    return float(value) if math.isfinite(value) else None
+    return {name: finite(value) if name != "n" else value for name, value in asdict(e).items()}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from model.graphs.graph import LENGTH_TOLERANCE, SlabGraph
+from model.graphs.graph import LENGTH_TOLERANCE, SlabGraph, scramble
 from model.graphs.slab_frame import MIN_DISTANCE, PlainSlab
 from stores.errors import InputError
 from stores.records import content_hash
@@ -309,10 +309,10 @@ def _fold(union: _Union) -> tuple[Integers, Integers, Integers, Integers, Intege
     begins = np.searchsorted(union.centre, np.arange(n))
     n_colours = int(colour.max()) + 1
     # the multiset of (edge, colour of the neighbour) as a sum of scrambled numbers
-    scrambled_kind = _scramble(edge_kind)
+    scrambled_kind = scramble(edge_kind)
     while True:
         sums = np.add.reduceat(
-            _scramble(scrambled_kind.view(np.int64) + colour[union.neighbour]), begins
+            scramble(scrambled_kind.view(np.int64) + colour[union.neighbour]), begins
         )  # every atom has an edge
         different = np.unique(sums, return_inverse=True)[1]
         refined = np.unique(colour * n + different, return_inverse=True)[1].astype(np.int64)
@@ -349,11 +349,3 @@ def _distance_classes(distance: Floats, crystal: Integers) -> Integers:
     numbered = np.empty(len(order), dtype=np.int64)
     numbered[order] = np.cumsum(new | (np.diff(block, prepend=block[:1]) != 0)) - 1
     return numbered
-
-
-def _scramble(values: Integers) -> NDArray[np.uint64]:
-    """Map integers to well mixed 64-bit numbers (the finaliser of splitmix64)."""
-    mixed = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))

@@ -210,7 +210,7 @@ def fold(graph: SlabGraph) -> SlabGraph:
     n_colours = int(colour.max()) + 1
     while True:
         # the multiset of (edge, colour of the neighbour) as a sum of scrambled numbers
-        edge_hash = _scramble(edge_kind * np.int64(n) + colour[graph.neighbours])
+        edge_hash = scramble(edge_kind * np.int64(n) + colour[graph.neighbours])
         sums = np.zeros(n, dtype=np.uint64)
         np.add.at(sums, centre, edge_hash)
         refined = _pairs(colour, np.unique(sums, return_inverse=True)[1])
@@ -266,7 +266,7 @@ def _pairs(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64
     return numbered
 
 
-def _scramble(values: NDArray[np.int64]) -> NDArray[np.uint64]:
+def scramble(values: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Map integers to well mixed 64-bit numbers (the finaliser of splitmix64)."""
     mixed = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import InputError, duration, pluralize
+from stores.plain import finite
 from workflows.flows.figures.inputs import (
     Drawn,
     MissingDataError,
@@ -188,7 +189,7 @@ def element_rows(rows: Sequence[Mapping[str, Any]], targets: Sequence[str]) -> l
                 "mendeleev_number": mendeleev_number(symbol),
                 "labels": {t: [r[t] for r in own if r[t] is not None] for t in targets},
                 "errors": {t: [b - a for a, b in p] for t, p in pairs.items()},
-                **{f"mape_{t}": value if math.isfinite(value) else None for t, value in mape.items()},
+                **{f"mape_{t}": finite(value) for t, value in mape.items()},
                 "mape": float(np.mean(known)) if known else None,
                 "n_test": len(test),
                 "n_metal": len(own) - n_closed,
@@ -242,14 +243,14 @@ def _correlations(inputs: FigureInputs) -> tuple[list[str], dict[str, NDArray[np
         statistics.append(
             {
                 "stage": stage,
-                "within": _finite(contrast.within),
-                "between": _finite(contrast.between),
-                "difference": _finite(contrast.difference),
+                "within": finite(contrast.within),
+                "between": finite(contrast.between),
+                "difference": finite(contrast.difference),
                 "pairs_within": contrast.pairs_within,
                 "pairs_between": contrast.pairs_between,
-                "p_value": _finite(contrast.p_value),
-                "divalent": _finite(yb.divalent) if yb else None,
-                "trivalent": _finite(yb.trivalent) if yb else None,
+                "p_value": finite(contrast.p_value),
+                "divalent": finite(yb.divalent) if yb else None,
+                "trivalent": finite(yb.trivalent) if yb else None,
                 "nearest_to_yb": " ".join(f"{s}:{r:.4f}" for s, r in yb.neighbours) if yb else "",
             }
         )
@@ -305,10 +306,6 @@ def _in_words(row: Mapping[str, Any]) -> str:
         f"{text}; Yb {row['divalent']:.3f} with divalent metals, {row['trivalent']:.3f} with trivalent "
         f"lanthanoids, nearest {near}"
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def surface_depth(inputs: FigureInputs) -> Drawn:

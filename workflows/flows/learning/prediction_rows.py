@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
+
+from stores.plain import finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,14 +30,14 @@ def plain_prediction(one: SlabPrediction, targets: Sequence[str]) -> dict[str, A
         values = {"value": one.values[target], "sigma": one.sigmas[target], "low": low, "high": high}
         if target in one.shared:
             values["shared"] = one.shared[target]
-        numbers[target] = {name: _finite(value) for name, value in values.items()}
+        numbers[target] = {name: finite(value) for name, value in values.items()}
     of_structure = {"plane": one.plane, "termination": one.termination, "n_atoms": one.n_atoms}
     return {
         "name": one.name,
         "formula": one.formula,
         **(of_structure if one.n_atoms else {}),
         **numbers,
-        "distance": _finite(one.distance),
+        "distance": finite(one.distance),
         **({"lattice_is_guess": one.lattice_is_guess} if one.n_atoms else {}),
         "warnings": list(one.warnings),
     }
@@ -64,7 +65,3 @@ def prediction_columns(
     shares = [f"{target}_p_{name}" for target, names in classes.items() for name in sorted(names)]
     guess = ["lattice_is_guess"] if of_structures else []
     return [*words, *numbers, *shares, "distance", *guess, "warnings"]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

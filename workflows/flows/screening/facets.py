@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from model.evaluation.known_facets import correct_by_computed
 from model.evaluation.prediction import Candidate, predict_slabs
 from model.graphs.slab_frame import PlainSlab
 from stores.method_names import is_dft
+from stores.plain import finite
 from stores.records import content_hash
 from stores.structures.document import structure_from_document
 from workflows.analysis.surface_energy import reference_element
@@ -166,13 +166,13 @@ def predicted_facets(
                     slab.termination_label,
                     one.values["surface_energy"],
                     # that of a target without validation labels is infinite
-                    _number(one.sigmas["surface_energy"]) or 0.0,
-                    _number(one.values.get("work_function")),
-                    _number(one.sigmas.get("work_function")) or 0.0,
+                    finite(one.sigmas["surface_energy"]) or 0.0,
+                    finite(one.values.get("work_function")),
+                    finite(one.sigmas.get("work_function")) or 0.0,
                     _slope(slab),
                     "model",
-                    _number(one.shared.get("surface_energy")),
-                    _number(one.shared.get("work_function")),
+                    finite(one.shared.get("surface_energy")),
+                    finite(one.shared.get("work_function")),
                 )
             )
         for refusal in refused:
@@ -184,11 +184,6 @@ def predicted_facets(
         key: PredictedFacets(tuple(terminations[key]), tuple(problems[key]), used[key])
         for key in (compound.bulk_key for compound in compounds)
     }
-
-
-def _number(value: float | None) -> float | None:
-    """Return a value, None for what is no finite number, which JSON does not know."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _corrected(
