@@ -284,21 +284,21 @@ def queries(folder: Path, count: int, memory_count: int, repeat: int) -> None:
 
 def checksums(folder: Path, count: int, pairs: int) -> None:
     """Compare writing and reading with and without checksums, in turn."""
-    from stores.backends import sqlite
+    from stores.backends import sqlite, sqlite_table
 
-    seal, unseal = sqlite.seal, sqlite.unseal
+    seal, unseal = sqlite_table.seal, sqlite.unseal
     large = [surface(n, random.Random(n), atoms=40) for n in range(count)]
     taken: dict[tuple[str, bool], list[float]] = {}
     for number in range(2 * pairs):
         on = number % 2 == 0
-        sqlite.seal = seal if on else lambda text, heavy=None: text  # type: ignore[assignment]
+        sqlite_table.seal = seal if on else lambda text, heavy=None: text  # type: ignore[assignment]
         sqlite.unseal = unseal if on else lambda text: (loads(text), None)  # type: ignore[assignment]
         table = new_table(folder / f"checksums-{number}.sqlite")
         table.database.durable = False
         taken.setdefault(("write", on), []).append(seconds(lambda t=table: t.upsert(large))[1])
         taken.setdefault(("read", on), []).append(seconds(lambda t=table: list(t.query()), 2)[1])
         table.close()
-    sqlite.seal, sqlite.unseal = seal, unseal
+    sqlite_table.seal, sqlite.unseal = seal, unseal
     print(f"\nchecksums: CPU of {count:,} records of 20 kB, medians of {pairs} pairs (aim: 1.05)")
     for what in ("write", "read"):
         ours, plain = (statistics.median(taken[what, on]) for on in (True, False))

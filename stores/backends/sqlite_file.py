@@ -49,7 +49,7 @@ class Connection(sqlite3.Connection):
     path: Path
     writing: bool
     read_only: bool
-    tables: dict[str, Any]  # layouts of collections, remembered by `stores.backends.sqlite.read_table`
+    tables: dict[str, Any]  # layouts of collections, remembered by `stores.backends.sqlite_table.read_table`
 
 
 def _keep_forever(thing: object) -> None:
