@@ -108,7 +108,7 @@ def open_store(uri: str | Path | None = None) -> SurfaceStore:
     Parameters
     ----------
     uri
-        ``results.sqlite``, ``sqlite:///FILE``, ``mongodb://HOST/DATABASE``, ``folder:///FOLDER`` or the path
+        ``results.sqlite``, ``sqlite:///FILE``, ``mongodb://HOST/DATABASE``, ``folder://FOLDER`` or the path
         of a folder store; None for that of the environment variable MGSURF_STORE, else ``./mgsurf.sqlite``.
 
     Returns

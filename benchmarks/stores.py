@@ -294,7 +294,7 @@ def checksums(folder: Path, count: int, pairs: int) -> None:
         taken.setdefault(("write", on), []).append(seconds(lambda t=table: t.upsert(large))[1])
         taken.setdefault(("read", on), []).append(seconds(lambda t=table: list(t.query()), 2)[1])
         table.close()
-    sqlite.seal, sqlite.unseal = seal, unseal
+    sqlite_table.seal, sqlite.unseal = seal, unseal
     print(f"\nchecksums: CPU of {count:,} records of 20 kB, medians of {pairs} pairs (aim: 1.05)")
     for what in ("write", "read"):
         ours, plain = (statistics.median(taken[what, on]) for on in (True, False))

@@ -9,6 +9,7 @@ URI                                     store
 ``mongodb://host/name``,                MongoDB; without a name the database is ``mgsurf``
 ``mongodb+srv://host/name``
 ``folder:///data/records``              one JSON file for each record, for jobs on compute nodes
+``folder://records``                    the same, in the current folder
 ``memory://name``                       in memory, shared by the process, for tests
 ======================================= ==================================================
 """
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 DEFAULT_FILE = "mgsurf.sqlite"
 FORMS = (
     "sqlite:///FILE, FILE.sqlite, FILE.db, mongodb://HOST/DATABASE, mongodb+srv://HOST/DATABASE, "
-    "folder:///FOLDER, memory://NAME"
+    "folder://FOLDER, memory://NAME"
 )
 _SUFFIXES = (".sqlite", ".sqlite3", ".db")
 
@@ -59,8 +60,8 @@ def parse_uri(uri: str) -> Place:
     if separator and scheme in ("mongodb", "mongodb+srv") and rest:
         _check_userinfo(uri)
         return Place("mongodb", uri)
-    if separator and scheme == "folder" and rest.startswith("/") and len(rest) > 1:
-        return Place("folder", str(Path(rest)))
+    if separator and scheme == "folder" and rest.strip("/"):
+        return Place("folder", str(expand_user(rest, "the store").absolute()))
     if separator and scheme == "memory":
         return Place("memory", rest)
     raise InputError(f"The store {masked(uri)!r} has no known form; give one of {FORMS}.")
@@ -101,7 +102,8 @@ def resolve_store_uri(explicit: str | None = None, campaign: str | None = None) 
     """
     uri = explicit or campaign or default_store_uri()
     place = parse_uri(uri)
-    return f"sqlite:///{place.target}" if place.kind == "sqlite" else uri
+    forms = {"sqlite": f"sqlite:///{place.target}", "folder": f"folder://{place.target}"}
+    return forms.get(place.kind, uri)
 
 
 def _other_stores(absent: Path) -> str:

@@ -94,7 +94,7 @@ def _place(uri: str, tool: str) -> Place:
     if place.kind == "mongodb":
         raise InputError(f"The store is a MongoDB database; use MongoDB's own tool: {tool} --uri URI.")
     if place.kind == "memory":
-        raise InputError("The store is in memory; give sqlite:///FILE or folder:///FOLDER.")
+        raise InputError("The store is in memory; give sqlite:///FILE or folder://FOLDER.")
     return place
 
 

@@ -31,7 +31,7 @@ from stores.backends.filters import (
 )
 from stores.backends.filters_sql import Condition, FilterCompiler, quote
 from stores.backends.sqlite_file import Database
-from stores.backends.sqlite_table import Row, Table, make_table, read_table
+from stores.backends.sqlite_table import ANALYSE_FROM, Row, Table, make_table, read_table
 from stores.backends.values import NULL, dumps, order_key
 from stores.ranks import rank_of
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 Found = tuple[int, dict[str, Any]]
 _CHUNK = 200  # documents read at once: enough to hide SQLite's cost per statement, little memory
 _FEW = 5000  # rows that are sorted in some milliseconds
-_ANALYSE_FROM = 256  # rows; below, any plan is fast
 
 
 class DocumentTable(Collection):
@@ -317,7 +316,7 @@ class DocumentTable(Collection):
         connection.executemany(f"DELETE FROM {table.heavy_sql} WHERE _row = ?", emptied)
         connection.executemany(f"INSERT OR REPLACE INTO {table.sql} ({columns}) VALUES ({marks})", written)
         connection.executemany(f"INSERT OR REPLACE INTO {table.heavy_sql} VALUES (?, ?)", bodies)
-        if number >= _ANALYSE_FROM and number.bit_length() > last.bit_length():
+        if number >= ANALYSE_FROM and number.bit_length() > last.bit_length():
             # Without statistics SQLite cannot know that a verdict selects less than a chemical system does.
             connection.execute(f"ANALYZE {table.sql}")
         return len(written)

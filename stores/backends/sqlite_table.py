@@ -1,4 +1,4 @@
-"""Tables of collections in an SQLite file: their layout, how they are made, and rows to be written."""
+"""The layout of a collection in an SQLite file: its columns, indexes and large fields, made and completed."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+ANALYSE_FROM = 256  # rows; below, any plan is fast
 _MANY = 10_000  # documents that get new columns in a second or so
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _OWN = ("_row", "_doc")
@@ -127,6 +128,10 @@ def make_table(
         index = quote(f"{name}:{','.join(columns)}")
         listed_columns = ", ".join(map(quote, columns))
         connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {quote(name)} ({listed_columns})")
+    if table is not None and set(fields) - set(table.columns):
+        rows = connection.execute(f"SELECT count(*) FROM {table.sql}").fetchone()[0]
+        if rows >= ANALYSE_FROM:
+            connection.execute(f"ANALYZE {table.sql}")
     made = read_table(connection, name)
     assert made is not None
     return made

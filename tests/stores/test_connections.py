@@ -44,6 +44,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("mongodb://h:1/name", "mongodb", "mongodb://h:1/name"),
         ("mongodb+srv://h/name", "mongodb", "mongodb+srv://h/name"),
         ("memory://tests", "memory", "tests"),
+        ("folder:///data/records", "folder", "/data/records"),
+        ("folder://records/new", "folder", "{cwd}/records/new"),
+        ("folder://~/records", "folder", "{cwd}/records"),
     ],
 )
 def test_forms(uri: str, kind: str, target: str, tmp_path: Path) -> None:
@@ -52,7 +55,17 @@ def test_forms(uri: str, kind: str, target: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["", "results", "postgres://x/y", "sqlite://x.sqlite", "sqlite:///", "http://a.sqlite"]
+    "uri",
+    [
+        "",
+        "folder://",
+        "folder:///",
+        "results",
+        "postgres://x/y",
+        "sqlite://x.sqlite",
+        "sqlite:///",
+        "http://a.sqlite",
+    ],
 )
 def test_unknown_form_names_the_known_ones(uri: str) -> None:
     with pytest.raises(InputError, match="no known form") as caught:
@@ -182,3 +195,10 @@ def test_link_to_itself(tmp_path: Path, form: str) -> None:
     (tmp_path / "b.sqlite").symlink_to("a.sqlite")
     with pytest.raises(InputError, match=r"a\.sqlite is a symbolic link"):
         open_store(form.format(tmp_path / "a.sqlite"))
+
+
+def test_a_relative_folder_is_made_absolute_for_jobs_in_other_folders(tmp_path: Path) -> None:
+    uri = resolve_store_uri("folder://records")
+    assert uri == f"folder://{tmp_path}/records"
+    with open_store("folder://records") as store:
+        assert store.uri == uri

@@ -27,7 +27,7 @@ def test_every_order_of_the_pages_has_an_index() -> None:
 def test_an_older_store_gets_them_once_with_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("stores.backends.sqlite._MANY", 3)
+    monkeypatch.setattr("stores.backends.sqlite_table._MANY", 3)
     new = LAYOUTS["surfaces"]
     path = tmp_path / "old.sqlite"
     with monkeypatch.context() as patched:

@@ -10,7 +10,8 @@ import pytest
 from stores.backends.sqlite import DocumentTable
 from stores.backends.sqlite_file import Database
 from stores.errors import StoreError, StoreLostError
-from tests.stores.test_restored_files import aside, ids, in_a_child, write
+from tests.stores.kills import in_a_child
+from tests.stores.test_restored_files import aside, ids, write
 
 
 @pytest.fixture

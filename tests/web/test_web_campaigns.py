@@ -203,3 +203,17 @@ def test_a_rehearsal_is_counted_apart(client_of, filled, records, tmp_path):
     assert sorted((row["facets"], row["rehearsal"]) for row in data["campaigns"]) == [(1, True), (8, False)]
     assert client.get("/facets.json?method=mlip-").json()["total"] == 1
     assert 'href="/facets?method=mlip-"' in client.get("/").text
+
+
+def test_a_compound_shows_dft_before_a_rehearsal(client_of, filled, records, tmp_path):
+    path = tmp_path / "s.sqlite"
+    shutil.copy(filled, path)
+    surfaces = [one for one in records.quickstart_surfaces() if one.formula == "MgAg"]
+    mlip = surfaces[0].method.model_copy(update={"engine": "mlip"})
+    changes = {"method": mlip, "method_fingerprint": mlip.fingerprint, "bulk_id": "rehearsal"}
+    with open_store(f"sqlite:///{path}") as store:
+        for i in range(2):  # more of them than of DFT
+            store.add([one.model_copy(update={**changes, "id": f"{i}-{one.id}"}) for one in surfaces])
+    data = client_of(path).get("/compounds/MgAg.json").json()
+    assert [c["method_fingerprint"] == mlip.fingerprint for c in data["crystals"]] == [False, True]
+    assert len(data["facets"]) == len(surfaces)

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.method_names import is_dft
 from stores.verdicts import verdict_status
 from workflows.analysis.dissolution import dissolution
 from workflows.report.style import sort_key
@@ -137,7 +138,7 @@ def _dmu(text: str | None) -> float:
 
 
 def _crystals(store: SurfaceStore, formula: str, bulk: str | None) -> list[dict[str, Any]]:
-    """Return the crystals and methods of a formula, those with the most facets first.
+    """Return the crystals and methods of a formula, those with the most facets first, rehearsals last.
 
     Of many crystals some are left out; that with the id `bulk` is not.
     """
@@ -160,7 +161,12 @@ def _crystals(store: SurfaceStore, formula: str, bulk: str | None) -> list[dict[
         }
         for (name, method), number in symmetry.items()
     ]
-    return sorted(listed, key=lambda c: (-c["n_facets"], c["bulk_id"], c["method_fingerprint"]))
+    return sorted(
+        listed,
+        key=lambda c: (
+            not is_dft(c["method_fingerprint"]), -c["n_facets"], c["bulk_id"], c["method_fingerprint"]
+        ),
+    )  # fmt: skip
 
 
 def _chosen(

@@ -9,6 +9,7 @@ from stores.learning.candidates import CANDIDATES
 from stores.learning.history import REFRESHES, ROUNDS, Round
 from stores.learning.model_card import read_entry
 from stores.learning.registry import ModelRegistry
+from stores.method_names import rehearsal_filter
 from stores.verdicts import verdict_status
 from workflows.report.training_figures import target_name, unit_of
 from workflows.structures.naming import format_plane
@@ -172,10 +173,11 @@ def by_element(card: Mapping[str, Any]) -> dict[str, Any]:
 def parity(store: SurfaceStore, card: ModelCard) -> dict[str, list[dict[str, Any]]]:
     """Compare what a model predicted of candidates with what was computed of them.
 
-    Only accepted values count. ``later`` states whether the value came after the model was registered: only
-    then the model cannot have learned from it.
+    Only accepted values of DFT count. ``later`` states whether the value came after the model was
+    registered: only then the model cannot have learned from it.
     """
-    newest = list(store.query({}, _SURFACE, sort={"created_at": -1}, limit=MOST_PARITY))
+    by_dft = rehearsal_filter(store, "surfaces", rehearsed=False)
+    newest = list(store.query(by_dft, _SURFACE, sort={"created_at": -1}, limit=MOST_PARITY))
     predicted = {
         document["id"]: document
         for document in store.collection(CANDIDATES).by_id(

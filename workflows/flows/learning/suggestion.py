@@ -22,6 +22,7 @@ from stores.labelled import labelled_slabs
 from stores.learning.model_card import is_version, or_the_folder
 from stores.learning.registry import ModelRegistry
 from stores.learning.snapshots import find_snapshot, list_snapshots
+from stores.method_names import is_dft
 from workflows.flows.learning.candidates import slab_core_hours
 
 if TYPE_CHECKING:
@@ -313,7 +314,11 @@ def metadata_of(model: str, store: SurfaceStore, targets: Sequence[str], default
         heads = {head.name: head.method for head in find_snapshot(store, snapshot).heads}
         found |= {name: heads[name] for name in targets if name in heads}
     if any(name not in found for name in targets):
-        slabs = [s for s in labelled_slabs(store, with_slabs=False) if not records or s.record_id in records]
+        slabs = [
+            slab
+            for slab in labelled_slabs(store, with_slabs=False)
+            if (slab.record_id in records if records else is_dft(slab.method))
+        ]
         found = methods_of_labels(slabs, [name for name in targets if target_of(name) == name]) | found
     return ModelMetadata({name: found.get(name, default) for name in targets}, split=split)
 
