@@ -13,6 +13,11 @@ Bulk crystals (a JSON list of ../shared/data/bulk_properties) are compared in th
     python -m benchmarks.training ../shared/data/mg_intermetallic_slabs/slabs.json.gz --slabs 512 --batch 64
 
 With --profile, where our step spends its time. On a GPU (--device cuda) wall seconds count.
+
+A whole training of `best`, with trees, process and report, of the labels of a store; five epochs show what a
+hundred take, in processor seconds of all threads and of the main one, which no second core shortens:
+
+    OMP_NUM_THREADS=2 python -m benchmarks.training slabs.sqlite --whole 5
 """
 
 from __future__ import annotations
@@ -218,6 +223,38 @@ def measure(name: str, arguments: argparse.Namespace) -> None:
     print(json.dumps(result))
 
 
+def whole(store: str, epochs: int) -> None:
+    """Train `best` on the labels of a store; print what epochs and all else cost."""
+    from model.data.dataset import Dataset
+    from model.graphs.cache import GraphCache
+    from model.training.runs import RunSettings, run_training
+
+    marks: list[tuple[float, float]] = []
+
+    def mark(*_: Any) -> None:
+        marks.append((time.process_time(), time.thread_time()))
+
+    def labels(graph: Any, targets: tuple[str, ...]) -> Dataset:
+        return Dataset.from_store(
+            f"sqlite:///{Path(store).resolve()}", targets, settings=graph, cache=GraphCache()
+        )
+
+    mark()
+    with tempfile.TemporaryDirectory() as folder:
+        run = run_training(labels, RunSettings("best", epochs=epochs), Path(folder), progress=mark)
+    mark()
+    steps = np.diff(np.array(marks), axis=0)  # start and first epoch, further epochs, what follows
+    usual = PRESETS["best"].training.epochs
+    print(f"{run['sizes']['train']} of {sum(run['sizes'].values())} slabs, {torch.get_num_threads()} threads")
+    for thread, name in ((0, "all threads"), (1, "main thread")):
+        epoch = float(np.median(steps[1:-1, thread]))
+        rest = float(steps[:, thread].sum()) - epochs * epoch
+        print(
+            f"{name:12} an epoch {epoch:5.2f} s, all else {rest:5.1f} s, "
+            f"so {usual} epochs {usual * epoch + rest:5.0f} s"
+        )
+
+
 def child(name: str, graphs: Path, arguments: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.training", arguments.data, "--child", name]
     command += ["--graphs", str(graphs)]
@@ -231,18 +268,22 @@ def child(name: str, graphs: Path, arguments: argparse.Namespace) -> dict[str, f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", help="slabs.json.gz of the shared Mg slabs")
+    parser.add_argument("data", help="slabs.json.gz of the shared Mg slabs; a store with --whole")
     parser.add_argument("--slabs", type=int, default=512)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--whole", type=int, metavar="EPOCHS", help="a whole training of best instead")
     parser.add_argument("--profile", action="store_true", help="our network 'sem-cgcnn' only")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--graphs", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         measure(arguments.child, arguments)
+        return
+    if arguments.whole:
+        whole(arguments.data, arguments.whole)
         return
     slabs = structures(Path(arguments.data), arguments.slabs)
     bulk = "slabs" not in Path(arguments.data).name
