@@ -36,6 +36,13 @@ def rehearsal_filter(store: SurfaceStore, collection: str, *, rehearsed: bool) -
     return {} if next(iter(found), None) is None else {"method_fingerprint": {"$not": _REHEARSALS}}
 
 
+def count_records(store: SurfaceStore, collection: str, criteria: dict[str, Any], *, rehearsed: bool) -> int:
+    """Count the records of rehearsals that match a filter, or all others that do."""
+    # the others by subtraction: an index counts all, but not those outside of a range
+    found = store.count({**criteria, "method_fingerprint": _REHEARSALS}, collection)
+    return found if rehearsed else store.count(criteria, collection) - found
+
+
 def stored_methods(store: SurfaceStore, collection: str) -> dict[str, Method]:
     """Return the methods of a collection by fingerprint: of records of any version, but of no imported ones.
 

@@ -9,6 +9,7 @@ peers; the nearest are those whose partners have similar properties
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from dataclasses import dataclass
 from math import gcd
@@ -22,7 +23,8 @@ from model.data.model_input import graphs_among
 from model.graphs.element_features import chemical_features
 from model.graphs.graph import GraphSettings
 from stores.connections import open_store
-from stores.labelled import OWN_TARGETS, labelled_slabs, of_methods
+from stores.labelled import OWN_TARGETS, labelled_slabs, left_out_line, of_methods
+from stores.method_names import is_dft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from model.graphs.graph import SlabGraph
 
     Array = NDArray[np.float64]
+
+_LOG = logging.getLogger(__name__)
 
 MAGNESIUM = 12
 DEPTHS = np.arange(-0.4, 3.6, 0.1)
@@ -172,7 +176,7 @@ def read_audit_slabs(
     Parameters
     ----------
     method
-        Only this fingerprint, or the only one that begins so.
+        Only this fingerprint, or the only one that begins so; if None all but those of rehearsals.
     cache, tick
         See `model.data.dataset.Dataset.from_store`.
 
@@ -184,18 +188,21 @@ def read_audit_slabs(
         If the store cannot be read.
     """
     with open_store(uri, must_exist=True) as store:
-        found = of_methods(
-            [slab for slab in labelled_slabs(store, with_slabs=False) if slab.targets and slab.has_surface],
-            None if method is None else [method],
-            separate=True,
-        )
+        labelled = [s for s in labelled_slabs(store, with_slabs=False) if s.targets and s.has_surface]
+    if method is None:
+        found = [slab for slab in labelled if is_dft(slab.method)]
+        if found and (line := left_out_line(labelled, found)):
+            _LOG.warning("%s", line)
+    else:
+        found = of_methods(labelled, [method])
+    chosen = sorted({slab.method for slab in found}) or None
     known = [name for name in OWN_TARGETS if any(name in slab.targets for slab in found)]
     dataset = Dataset.from_store(
         uri,
         known or list(OWN_TARGETS),
         settings=GRAPHS,
-        methods=None if method is None else [method],
-        separate=True,
+        methods=chosen,
+        separate=chosen is not None,
         cache=cache,
         tick=tick,
     )

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
@@ -125,6 +126,7 @@ def search_test(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise too_slow()
 
+    @lru_cache(maxsize=10_000)  # the documents of a store share formulas and campaigns
     def search_apart(value: str) -> bool:
         nonlocal apart
         apart = apart or RegexProcess(pattern, REGEX_SECONDS)

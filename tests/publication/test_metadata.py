@@ -149,6 +149,7 @@ def test_people_may_have_a_name_of_one_word_or_the_family_name_first():
         ("file:///scratch/somebody/OUTCAR", "OUTCAR"),
         (json.dumps("stopped\n/scratch/somebody/OUTCAR"), json.dumps("stopped\nOUTCAR")),
         ("see /scratch/Ada Lovelace/my data/OUTCAR", "see OUTCAR"),
+        ("of sqlite:////scratch/ada/s.sqlite and folder:///scratch/ada/records", "of s.sqlite and records"),
         ("cannot read '/scratch/Ada de la Cruz/set of data 2/OUTCAR'", "cannot read 'OUTCAR'"),
         (json.dumps({"a": "/my data/POSCAR", "b": "x"}), json.dumps({"a": "POSCAR", "b": "x"})),
         (json.dumps('no "/my data of 2025/x"'), json.dumps('no "x"')),

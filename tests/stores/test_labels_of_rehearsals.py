@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from model.audit.slabs import read_audit_slabs
 from model.data.dataset import Dataset
 from model.promotion.readiness import readiness
 from stores.connections import open_store
@@ -75,3 +76,15 @@ def test_a_rehearsal_makes_no_refresh_due(both):
         Dataset.from_store(both.uri)
     with pytest.raises(InputError, match=f"--method {potential(both)}"):
         draft_snapshot(both)
+
+
+def test_an_audit_leaves_them_out_with_a_line(both, caplog):
+    assert [len(slabs.entries) for slabs in read_audit_slabs(both.uri)] == [2]
+    assert caplog.messages == [
+        f"3 slabs of a rehearsal without DFT left out; --method {potential(both)} takes them"
+    ]
+    (chosen,) = read_audit_slabs(both.uri, potential(both))
+    assert chosen.method == potential(both) and len(caplog.messages) == 1
+    both.remove({"id": {"$in": ["a", "b"]}})
+    with pytest.raises(InputError, match=f"--method {potential(both)}"):
+        read_audit_slabs(both.uri)

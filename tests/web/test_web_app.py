@@ -79,16 +79,18 @@ def test_a_store_renamed_away_and_back_keeps_its_log(client_of, records, tmp_pat
     assert not list(tmp_path.glob("*-wal-*"))
 
 
-def test_records_without_verdicts_are_shown(client_of, records, tmp_path):
+def test_records_without_verdicts_or_method_are_shown(client_of, records, tmp_path):
     path = tmp_path / "s.sqlite"
     record = records.quickstart_surfaces()[0].model_dump(mode="json")
     bare = {name: value for name, value in record.items() if name not in ("verdicts", "campaign")}
+    nameless = {name: value for name, value in record.items() if name != "method_fingerprint"}
     with open_store(f"sqlite:///{path}") as store:
         store.collection("surfaces").upsert([record, {**bare, "id": "bare"}])
+        store.collection("surfaces").upsert({**nameless, "id": "nameless", "formula": "MgZn"})
     client = client_of(path)
     data = client.get("/overview.json").json()
-    assert data["surfaces"] == 2 and data["verdicts"]["surface_energy"] == {"accepted": 1}
-    assert sorted(row["facets"] for row in data["campaigns"]) == [1, 1]
+    assert data["surfaces"] == 3 and data["verdicts"]["surface_energy"] == {"accepted": 2}
+    assert sorted(row["facets"] for row in data["campaigns"]) == [1, 2]
     for page in ("/", "/facets", "/facets/bare", "/compounds/MgAg", "/failures", "/models", "/screening"):
         assert client.get(page).status_code == 200, page
 

@@ -98,12 +98,12 @@ def fitting_remedy(text: str, name: str, commands: Mapping[str, Any], file: str 
         )
         return option
 
-    said = _OPTION.sub(written, text)
+    fitted = _OPTION.sub(written, text)
     notes = []
     if used:
         notes.append(f"{', '.join(dict.fromkeys(used.values()))} in {file}")
     notes += [f"{option} is of {whose}" for option, whose in foreign.items()]
-    return f"{said.rstrip('.')} ({'; '.join(notes)})" if notes else said
+    return f"{fitted.rstrip('.')} ({'; '.join(notes)})" if notes else fitted
 
 
 def file_of(values: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stores.errors import InputError, MgsurfError, pluralize
-from stores.method_names import rehearsal_filter
+from stores.method_names import count_records, rehearsal_filter
 from workflows.cli.console import print_facts, print_table, print_text
 from workflows.cli.options import OUTPUT, CampaignArgument, JsonOption, ProjectOption, StoreOption
 from workflows.cli.typer_app import LOOK, app
@@ -146,17 +146,23 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
 
 def _counts(store: SurfaceStore, of_campaign: dict[str, Any], *, rehearsed: bool) -> dict[str, Any]:
     """Count surfaces and calculations of rehearsals with a potential, or all others."""
+    count = partial(count_records, store, rehearsed=rehearsed)
     surfaces = {**of_campaign, **rehearsal_filter(store, "surfaces", rehearsed=rehearsed)}
-    calculations = rehearsal_filter(store, "calculations", rehearsed=rehearsed)
     return {
-        "surfaces": store.count(surfaces),
+        "surfaces": count("surfaces", of_campaign),
         # reads the records, where `distinct` reads an index: damaged ones are named
         "compounds": sorted({found["formula"] for found in store.query(surfaces, ["formula"])}),
-        "verdicts": {target: _verdict_counts(store, target, surfaces) for target in TARGETS},
+        "verdicts": {
+            target: {
+                status: number
+                for status in VERDICTS
+                if (number := count("surfaces", {**of_campaign, f"verdicts.{target}.status": status}))
+            }
+            for target in TARGETS
+        },
         "calculations": {
             kind: {
-                status: store.count({"kind": kind, "output.status": status, **calculations}, "calculations")
-                for status in STATUSES
+                status: count("calculations", {"kind": kind, "output.status": status}) for status in STATUSES
             }
             for kind in CALCULATION_KINDS
         },
@@ -173,12 +179,6 @@ def _imported(store: SurfaceStore, geometry: Any) -> dict[str, int]:
             return counts
         own = {"source": found["source"], "geometry": geometry}
         counts[found["source"]] = store.count(own, "labels")
-
-
-def _verdict_counts(store: SurfaceStore, target: str, criteria: dict[str, Any]) -> dict[str, int]:
-    field = f"verdicts.{target}.status"
-    counts = {status: store.count({**criteria, field: status}) for status in VERDICTS}
-    return {status: number for status, number in counts.items() if number}
 
 
 def _lock_state(campaign: Campaign) -> dict[str, Any]:

@@ -15,10 +15,14 @@ _FOLDERS = re.compile(
 """Folders of an absolute path, also behind a host or an escaped line break; begins with the slash, which is
 found fast. Blanks: any in a path between quotation marks, elsewhere in a name of up to three words."""
 
+_SCHEMES = re.compile(rb"(?:(?:sqlite|folder):/+(?=/)|file://)")
+
 
 def public_bytes(text: bytes) -> bytes:
     """Return UTF-8 text, JSON too, without the folders of absolute paths and without secrets."""
-    text = _FOLDERS.sub(b"", text.replace(b"file://", b""))
+    if b"://" in text:
+        text = _SCHEMES.sub(b"", text)
+    text = _FOLDERS.sub(b"", text)
     return masked(text.decode()).encode() if b"://" in text else text
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import MgsurfError, duration
 from stores.learning.candidates import CANDIDATES
-from stores.method_names import rehearsal_filter
+from stores.method_names import count_records
 from stores.settings_file import resolve_work_dir
 from workflows.execution.running import RunState, read_running
 from workflows.report.surface_filter import STATUSES, TARGETS
@@ -84,23 +85,19 @@ def overview_data(
 
 def _counts(store: SurfaceStore, *, rehearsed: bool) -> dict[str, Any]:
     """Count facets and calculations of rehearsals with a potential, or all others."""
-    surfaces, calculations = (
-        rehearsal_filter(store, collection, rehearsed=rehearsed)
-        for collection in ("surfaces", "calculations")
-    )
+    count = partial(count_records, store, rehearsed=rehearsed)
     return {
-        "surfaces": store.count(surfaces),
+        "surfaces": count("surfaces", {}),
         "verdicts": {
             target: {
                 status: number
                 for status in STATUSES
-                if (number := store.count({f"verdicts.{target}.status": status, **surfaces}))
+                if (number := count("surfaces", {f"verdicts.{target}.status": status}))
             }
             for target in TARGETS
         },
         "calculations": {
-            status: store.count({"output.status": status, **calculations}, "calculations")
-            for status in CALCULATION_STATUSES
+            status: count("calculations", {"output.status": status}) for status in CALCULATION_STATUSES
         },
     }
 

@@ -105,7 +105,7 @@ class SurfaceTally:
                 verdict_status(document, "surface_energy"),
                 verdict_status(document, "work_function"),
                 document["created_at"],
-                not is_dft(document["method_fingerprint"]),
+                not is_dft(document.get("method_fingerprint") or ""),
             )
             if self._facets.get(document["id"]) != facet:
                 self._facets[document["id"]] = facet
