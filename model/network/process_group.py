@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Membership:
-    """Of this process."""
+    """Place of this process among those of a training."""
 
     rank: int = 0
     size: int = 1

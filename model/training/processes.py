@@ -86,12 +86,12 @@ def train_in_processes(
     start: Start | None = None,
     angle_batches: int = 0,
 ) -> TrainedModel:
-    """Train a network in so many processes; in one, that is this one.
+    """Train a network in a number of processes; one is the calling process.
 
     Parameters
     ----------
     number
-        Of processes; on processors they share the threads that torch has here.
+        Of processes; without GPUs they share the threads that torch has here.
     dataset, split, preset, folder, progress, start, angle_batches
         See `model.training.train.train`. An unfinished training may have had another number of processes.
 
@@ -136,7 +136,7 @@ class _Worker:
 
 @contextmanager
 def _started(number: int, arguments: dict[str, Any]) -> Iterator[list[_Worker]]:
-    """Start processes and end them all in the end."""
+    """Start processes; kill those that still run when the context ends."""
     context = multiprocessing.get_context("spawn")
     threads = max(1, edge_threads() // number)
     with ExitStack() as stack:

@@ -20,7 +20,7 @@ from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
 
 
-def test_a_fit_that_another_thread_is_at_is_waited_for():
+def test_a_fit_being_computed_in_another_thread_is_waited_for():
     started, may_end, fitted = threading.Event(), threading.Event(), []
 
     def fit(number):
