@@ -186,7 +186,7 @@ class DescriptorModels:
                 return None
             described = validation
             if wide is not None:
-                more = settings.of_all_columns().fit(wide, own.labels[name])
+                more = replace(settings, columns=None).fit(wide, own.labels[name])
                 error = fitted.error(validation, recognised, true)
                 if more and more.error(wide_validation, recognised, true) < (1 - LEAST_GAIN) * error:
                     fitted, described = more, wide_validation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -56,10 +56,6 @@ class FitSettings:
         return Fitted.of(
             rows, true, self.trees, self.seed, offsets=self.offsets, ranked=self.ranked, columns=self.columns
         )
-
-    def of_all_columns(self) -> Self:
-        """Return the same for trees that see all columns."""
-        return replace(self, columns=None)
 
 
 @dataclass(frozen=True, eq=False)

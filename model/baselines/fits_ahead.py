@@ -49,6 +49,11 @@ def fitting_ahead(train_part: Dataset, names: Sequence[str], trees: int, seed: i
         thread.start()
     try:
         yield
+    except Exception:  # after Ctrl-C nothing is waited for
+        stopped.set()
+        if thread.is_alive():
+            thread.join()
+        raise
     finally:
         stopped.set()
 
@@ -66,5 +71,5 @@ def _fit_pieces(train_part: Dataset, names: Sequence[str], trees: int, seed: int
                     FitSettings.of(kind, name, rows, trees, seed).fit(rows, rows.labels[name])
                 if folds is not None and not stopped.is_set():
                     fit_trees_ahead(rows, name, folds, seed)
-    except Exception:  # noqa: BLE001 -- `fit_by_kind` meets it again, in the thread that reports it
+    except BaseException:  # noqa: BLE001 -- `fit_by_kind` meets it again, or it was Ctrl-C while that fitted
         return

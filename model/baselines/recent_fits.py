@@ -1,7 +1,7 @@
-"""The last fits of a process, and those that another thread is at.
+"""The last fits of a process, and those being computed in another thread.
 
 Trainings may differ in what trees and Gaussian process do not see: those of a study of transfer do, whose
-networks begin with other weights. And trees and process are fitted ahead while networks train, see
+networks start from other weights. And trees and process are fitted ahead while networks train, see
 `model.baselines.fits_ahead`.
 """
 
@@ -56,7 +56,6 @@ def recall(fit: Callable[..., T], *inputs: Any) -> T:
             raise
     found = future.result()
     with _LOCK:
-        # measured now: a process keeps a factor once it has made it
         sizes = {name: _bytes(one.result()) for name, one in _RECENT.items() if one.done()}
         for name in list(sizes):
             if sum(sizes.values()) > MOST_BYTES:

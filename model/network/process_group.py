@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Membership:
-    """Of this process."""
+    """Place of this process among those of a training."""
 
     rank: int = 0
     size: int = 1
@@ -61,7 +61,7 @@ def joined(rank: int, size: int, meeting_file: Path) -> Iterator[None]:
         environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0])
     distributed.init_process_group(
         "nccl" if gpus and distributed.is_nccl_available() else "gloo",
-        init_method=meeting_file.absolute().as_uri(),
+        store=distributed.FileStore(str(meeting_file), size),  # a URL would not know all paths
         rank=rank,
         world_size=size,
     )

@@ -169,7 +169,7 @@ def train_ensemble(
 ) -> Ensemble:
     """Train members that differ by their seed and calibrate them on the validation set.
 
-    Where there are several threads, one fits trees and process meanwhile.
+    Where there are several threads, one fits trees and process while the networks train.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def train_ensemble(
     angle_batches
         See `model.training.train.train`.
     processes
-        That train each member together, see `model.training.processes`.
+        How many train each member together, see `model.training.processes`.
     """
     if preset.trees:
         check_can_fit()

@@ -19,6 +19,7 @@ import traceback
 import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -30,7 +31,7 @@ from torch import distributed
 from model.network import process_group
 from model.network.convolution import edge_threads
 from model.training.inputs import is_composition
-from model.training.train import train
+from model.training.train import labelled, train
 from stores.errors import InputError, MgsurfError, one_line, pluralize
 
 if TYPE_CHECKING:
@@ -85,28 +86,29 @@ def train_in_processes(
     start: Start | None = None,
     angle_batches: int = 0,
 ) -> TrainedModel:
-    """Train a network in so many processes; in one, that is this one.
+    """Train a network in a number of processes; one is the calling process.
 
     Parameters
     ----------
     number
-        Of processes; on processors they share the threads that torch has here.
+        Of processes; without GPUs they share the threads that torch has here.
     dataset, split, preset, folder, progress, start, angle_batches
         See `model.training.train.train`. An unfinished training may have had another number of processes.
 
     Raises
     ------
     InputError
-        If there are more processes than GPUs, slabs in a batch or slabs in the validation set, and what
-        `train` raises.
+        If there are more processes than GPUs, slabs in a batch or labelled slabs in the validation set, and
+        what `train` raises.
     MgsurfError
         If a process was killed; what it had after the last epoch is in `folder`.
     """
     check_processes(number, preset)
-    if number > len(split.val):
+    most = len(labelled(dataset, split.val, preset.network.targets, "validation"))
+    if number > most:
         raise InputError(
-            f"--processes {number}: the validation set has {pluralize(len(split.val), dataset.noun)} to "
-            f"divide; choose at most {len(split.val)}"
+            f"--processes {number}: the validation set has {pluralize(most, dataset.noun)} with labels to "
+            f"divide; choose at most {most}"
         )
     arguments: dict[str, Any] = {
         "dataset": dataset,
@@ -118,7 +120,7 @@ def train_in_processes(
     }
     if number == 1:
         return train(**arguments, progress=progress)
-    if start is not None:  # trees and process are none of the network's
+    if start is not None:  # a network needs no trees and process
         arguments["start"] = replace(start, descriptor_models={})
     with _started(number, arguments) as workers:
         return _follow(workers, progress)
@@ -134,7 +136,7 @@ class _Worker:
 
 @contextmanager
 def _started(number: int, arguments: dict[str, Any]) -> Iterator[list[_Worker]]:
-    """Start processes and end them all in the end."""
+    """Start processes; kill those that still run when the context ends."""
     context = multiprocessing.get_context("spawn")
     threads = max(1, edge_threads() // number)
     with ExitStack() as stack:
@@ -143,8 +145,8 @@ def _started(number: int, arguments: dict[str, Any]) -> Iterator[list[_Worker]]:
         (folder / "arguments").write_bytes(pickle.dumps(arguments))
         workers: list[_Worker] = []
         stack.callback(_end, workers)
-        # a terminal sends Ctrl-C to all, but this process alone is to end the others: they inherit the mask.
-        # The tracker, which the first one would start, would lift it
+        # a terminal sends Ctrl-C to all, but only this process shall end the others: they inherit the mask.
+        # The tracker, which the first start would start, too, would lift it
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -179,7 +181,7 @@ def _follow(workers: list[_Worker], progress: Callable[[Progress], None] | None)
             rank = running[reports]
             try:
                 kind, value = pickle.loads(reports.recv_bytes())
-            except EOFError:
+            except (EOFError, OSError):  # OSError: killed while it reported
                 del running[reports]
                 workers[rank].process.join()
                 if code := workers[rank].process.exitcode:
@@ -191,7 +193,7 @@ def _follow(workers: list[_Worker], progress: Callable[[Progress], None] | None)
             elif kind == "model":
                 model = value
             elif kind == "error":
-                failures.append((1 if isinstance(value, MgsurfError) else 2, len(failures), value))
+                failures.append((1 if isinstance(value, MgsurfError | OSError) else 2, len(failures), value))
     if failures:
         raise min(failures, key=lambda failure: failure[:2])[2]
     assert model is not None
@@ -220,13 +222,11 @@ def _work(rank: int, number: int, threads: int, folder: Path, reports: Connectio
 
     try:
         with process_group.joined(rank, number, folder / "meeting"):
-            first = rank == 0
-            tell = (lambda line: report("progress", line)) if first else None
             arguments = pickle.loads((folder / "arguments").read_bytes())
-            model = train(**arguments, progress=tell)
-        if first:
+            model = train(**arguments, progress=None if rank else partial(report, "progress"))
+        if not rank:
             report("model", model)
-    except MgsurfError as error:
+    except (MgsurfError, OSError) as error:
         report("error", error)
     except Exception as error:  # noqa: BLE001 -- the process that started this one raises it
         failed = RuntimeError(f"process {rank + 1} of {number}: {one_line(error)[:200]}")

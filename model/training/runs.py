@@ -219,7 +219,7 @@ def run_training(
     angle_batches
         See `model.training.train.train`.
     processes
-        That train a network together, see `model.training.processes`; their number distinguishes no runs.
+        How many train a network together, see `model.training.processes`; no part of the identity of a run.
 
     Returns
     -------

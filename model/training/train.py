@@ -162,6 +162,14 @@ def training_key(part: Dataset, names: Sequence[str]) -> str:
     return digest.hexdigest()[:32]
 
 
+def labelled(dataset: Dataset, numbers: tuple[int, ...], names: tuple[str, ...], part: str) -> Dataset:
+    """Return the slabs of a set that have at least one of the targets."""
+    kept = [i for i in numbers if any(dataset[i].targets.get(name) is not None for name in names)]
+    if not kept:
+        raise InputError(f"the {part} set has no slab with a label of {', '.join(names)}: add data")
+    return dataset.subset(kept)
+
+
 @dataclass(frozen=True)
 class Progress:
     """Arguments of a progress callback, called after each epoch: the epoch and the number of epochs."""
@@ -211,8 +219,8 @@ def train(
     if start is not None:
         check_start(start, preset.network, elements, preset.graph)
     device = process_group.device()
-    train_part = _labelled(dataset, split.train, names, "training")
-    val_part = _labelled(dataset, split.val, names, "validation")
+    train_part = labelled(dataset, split.train, names, "training")
+    val_part = labelled(dataset, split.val, names, "validation")
     train_values, val_values = target_matrix(train_part, names), target_matrix(val_part, names)
     classes = preset.network.class_names()
     scaler = Scaler.fit(train_values, names, classes)
@@ -393,14 +401,6 @@ def validation_errors(
             given = output[:, place].double().softmax(dim=1).gather(1, places[:, None])[:, 0]
             errors[:, t] = torch.where(known, 1 - given, torch.nan)
     return errors
-
-
-def _labelled(dataset: Dataset, numbers: tuple[int, ...], names: tuple[str, ...], part: str) -> Dataset:
-    """Return the slabs of a part that have at least one of the targets."""
-    kept = [i for i in numbers if any(dataset[i].targets.get(name) is not None for name in names)]
-    if not kept:
-        raise InputError(f"the {part} set has no slab with a label of {', '.join(names)}: add data")
-    return dataset.subset(kept)
 
 
 def _predict_with(

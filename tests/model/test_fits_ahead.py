@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from model.baselines.gaussian_process import GaussianProcess
 from model.baselines.recent_fits import recall
 from model.evaluation.metrics import labels
 from model.network.convolution import repeatable
+from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
 
 
-def test_a_fit_that_another_thread_is_at_is_waited_for():
+def test_a_fit_being_computed_in_another_thread_is_waited_for():
     started, may_end, fitted = threading.Event(), threading.Event(), []
 
     def fit(number):
@@ -128,3 +130,18 @@ def test_fitting_ahead_ends_with_the_piece_at_hand_and_hides_no_error(two_thread
     may_end.set()
     thread.join(10)
     assert not thread.is_alive() and pieces == [len(data)]
+
+
+def test_no_fit_outlives_the_error_of_a_training(two_threads, monkeypatch):
+    begun = threading.Event()
+
+    def piece(self, rows, true):
+        begun.set()
+        time.sleep(0.2)
+
+    monkeypatch.setattr(FitSettings, "fit", piece)
+    data = small_dataset()
+    with pytest.raises(InputError), repeatable(), fits_ahead.fitting_ahead(data, data.targets, 5, 3):
+        assert begun.wait(10)
+        raise InputError("training diverged")
+    assert not any(one.name == fits_ahead.THREAD for one in threading.enumerate())

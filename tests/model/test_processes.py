@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
 import pickle
 import re
 import signal
+import struct
 from dataclasses import replace
 
 import pytest
@@ -101,6 +103,8 @@ def test_classes_and_compositions_have_the_losses_of_one_process_too():
     ],
 )
 def test_a_process_reports_its_error(tmp_path, training, kind, words):
+    tmp_path = tmp_path / "a blank, a # and 50%41"  # as the path of the temporary folder may have
+    tmp_path.mkdir()
     arguments = {"dataset": DATASET, "split": SPLIT, "preset": replace(PRESET, training=training)}
     reports, sender = multiprocessing.Pipe(duplex=False)
     (tmp_path / "arguments").write_bytes(pickle.dumps(arguments))
@@ -109,6 +113,37 @@ def test_a_process_reports_its_error(tmp_path, training, kind, words):
     name, error = pickle.loads(reports.recv_bytes())
     assert name == "error" and type(error) is kind
     assert re.search(words, str(error))
+
+
+def test_a_full_disk_is_reported_as_in_one_process(monkeypatch, tmp_path):
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device", "state.pt")
+
+    monkeypatch.setattr(processes, "train", full)
+    (tmp_path / "arguments").write_bytes(pickle.dumps({}))
+    reports, sender = multiprocessing.Pipe(duplex=False)
+    processes._work(0, 1, torch.get_num_threads(), tmp_path, sender)
+    distributed.destroy_process_group()
+    _, error = pickle.loads(reports.recv_bytes())
+    assert isinstance(error, OSError)
+    assert (error.errno, error.filename) == (errno.ENOSPC, "state.pt")
+
+
+class Killed:
+    """A process that was killed."""
+
+    exitcode = -signal.SIGKILL
+
+    def join(self):
+        pass
+
+
+def test_a_process_that_is_killed_while_it_reports_is_named():
+    reports, sender = multiprocessing.Pipe(duplex=False)
+    os.write(sender.fileno(), struct.pack("!i", 1000) + b"half of it")
+    sender.close()
+    with pytest.raises(MgsurfError, match=r"process 1 of 1 .* SIGKILL"):
+        processes._follow([processes._Worker(Killed(), reports)], None)
 
 
 @pytest.mark.parametrize("number", [0, -1])
@@ -120,8 +155,10 @@ def test_less_than_one_process_is_refused(number):
 def test_more_processes_than_there_is_to_divide_are_refused():
     with pytest.raises(InputError, match=r"--processes 9: .* 8 slabs.* at most 8"):
         trained(9)
+    labelled = replace(PRESET, network=replace(NETWORK, targets=("work_function",)))
     with pytest.raises(InputError, match=r"--processes 3: .* 2 slabs.* at most 2"):
-        train_in_processes(3, DATASET, replace(SPLIT, val=SPLIT.val[:2]), PRESET)
+        # of five slabs, 20 to 24, three have no label
+        train_in_processes(3, DATASET, replace(SPLIT, val=tuple(range(19, 24))), labelled)
 
 
 def test_losses_that_need_one_process_are_refused():
