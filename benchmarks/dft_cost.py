@@ -17,9 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 
 if TYPE_CHECKING:
@@ -140,7 +137,7 @@ def step_folder(base: Path, step: str) -> Path:
 
 
 def relax_scf_anew(earlier: Path, folder: Path) -> Cost:
-    """Repeat a relaxation with every SCF begun from atomic densities and orbitals."""
+    """Repeat a relaxation with every SCF started from atomic densities and orbitals."""
     task_hash = json.loads((earlier / "input.json").read_text())["task_hash"]
     from workflows.engines.gpaw.process import finished_answer
 
@@ -149,9 +146,9 @@ def relax_scf_anew(earlier: Path, folder: Path) -> Cost:
         shutil.copy(earlier / "input.json", folder)
         with (folder / "worker.err").open("w") as log:
             subprocess.run(
-                [sys.executable, "-P", __file__, ANEW],
+                [sys.executable, "-P", "-m", "benchmarks.dft_cost", ANEW],
                 cwd=folder,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
                 stderr=log,
                 check=True,
             )
@@ -226,7 +223,7 @@ def report_anew(rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
     print("\n### Wave functions kept from geometry to geometry\n")
-    print("| slab | atoms (free) | geometries | SCF steps kept / anew | CPU s kept / anew | ratio of CPU |")
+    print("| slab | atoms (free) | geometries | SCF steps, kept / from scratch | CPU s, the same | ratio |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for row in rows:
         relax, anew = row["relax"], row["anew"]

@@ -7,8 +7,8 @@ Prints, for surface energies (eV/A^2) and work functions (eV):
 * identical slabs: how far their labels differ;
 * families: compounds of one formula type whose partners are trivalent lanthanides. A facet of such a family
   changes smoothly along the series, so that the scatter of its labels about a straight line in the atomic
-  number is noise, or curvature; also after an offset for each compound. Once with all compounds, once
-  without those whose labels `mgsurf audit` calls faulty;
+  number is noise, or curvature; also after an offset for each compound. With all compounds, without
+  those whose bulk energies `mgsurf audit` calls faulty, and without those that it suspects, too;
 * what faulty and suspect bulk energies add to the mean absolute error of a model that is right elsewhere;
 * test errors of surface energies by trees and process alone on random divisions (--seeds) and folds by
   chemical system (--folds): on all test slabs and on those with sound labels, trained with the faulty labels
@@ -148,7 +148,11 @@ def compare_labels(slabs: AuditSlabs) -> set[str]:
             print(f"  {target}: differ by {np.nanmean(apart):.5f}, at most {np.nanmax(apart):.5f}")
     findings = [f for f in audit_slabs(slabs, checks=("bulk-energy",)).findings if f.offset is not None]
     wrong = {finding.compound for finding in findings if finding.level == FAULTY}
-    for name, without in (("all compounds", set()), ("without faulty ones", wrong)):
+    for name, without in (
+        ("all compounds", set()),
+        ("without faulty ones", wrong),
+        ("without faulty and suspect ones", {finding.compound for finding in findings}),
+    ):
         found = [compound for key, compound in slabs.compounds.items() if key not in without]
         print_families(list(find_families(found)), slabs, name)
     n = int(np.isfinite(slabs.labels[TARGET]).sum())

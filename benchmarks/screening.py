@@ -9,14 +9,13 @@ facets up to Miller index 1.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
-from GalvCalc.core.structures import Bulk
 from pymatgen.analysis.wulff import WulffShape
 from pymatgen.core import Composition
 
@@ -29,6 +28,8 @@ from workflows.structures.facets import distinct_facets
 
 
 def potentials(table: dict[str, float]) -> None:
+    from GalvCalc.core.structures import Bulk
+
     ours: dict[str, float] = {}
     theirs: dict[str, float] = {}
     seconds = [0.0, 0.0]
@@ -74,7 +75,9 @@ def averages(draws: int = 200) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    potentials(read_formation_energies(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("energies", type=Path, help="CSV table")
+    potentials(read_formation_energies(parser.parse_args().energies))
     averages()

@@ -268,7 +268,7 @@ def child(name: str, graphs: Path, arguments: argparse.Namespace) -> dict[str, f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", help="slabs.json.gz of the shared Mg slabs; a store with --whole")
+    parser.add_argument("data", help="slabs.json.gz of the Mg set; a store with --whole")
     parser.add_argument("--slabs", type=int, default=512)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=3)
@@ -282,7 +282,9 @@ def main() -> None:
     if arguments.child:
         measure(arguments.child, arguments)
         return
-    if arguments.whole:
+    if arguments.whole is not None:
+        if arguments.whole < 2:
+            parser.error("--whole takes at least 2 epochs: the first compiles")
         whole(arguments.data, arguments.whole)
         return
     slabs = structures(Path(arguments.data), arguments.slabs)

@@ -48,6 +48,18 @@ def test_a_broken_link_is_an_error(tmp_path: Path) -> None:
         make_site["build"](tmp_path / "site")
 
 
+def test_every_benchmark_that_is_named_exists_and_has_the_options_beside_it() -> None:
+    pages = [ROOT / "benchmarks" / "README.md", *DOCS.glob("*.md")]
+    commands = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    found = [command for line in commands for command in re.findall(r"-m benchmarks\.(\w+)([^#`]*)", line)]
+    assert len(found) > 30
+    for name, rest in found:
+        source = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
+        missing = [option for option in re.findall(r"--[a-z-]+", rest) if f'"{option}"' not in source]
+        assert not missing, (name, missing)
+    assert not [line for line in commands if re.search(r"python benchmarks/", line)]
+
+
 def test_the_tutorial_prints_what_it_shows() -> None:
     import nbformat
 

@@ -29,7 +29,7 @@ def test_a_scan_trains_every_depth_with_the_first_seed_first(tmp_path):
 
 
 def test_cost_is_that_of_table_1():
-    """Seven trainings of 150 epochs with 1,756 slabs; docs/model.md has 8 to 12 minutes for each."""
+    """Seven trainings of 150 epochs with 1,756 slabs; docs/model_results.md has 8 to 12 minutes for each."""
     assert 7 * 8 * 60 <= DepthScan().seconds(2926, 7) <= 7 * 12 * 60
     assert DepthScan(epochs=15).seconds(2926, 7) == pytest.approx(DepthScan().seconds(2926, 7) / 10)
 

@@ -208,7 +208,7 @@ def element_figure(metrics: Mapping[str, Any], nouns: str = "slabs") -> Figure:
 def history_figure(history: Sequence[Row]) -> Figure:
     """Draw losses, loss weights and the angle between the targets' gradients, epoch by epoch.
 
-    One row per epoch, as `model.training.run_folder.Epoch`: ``epoch``, ``loss`` and ``weights`` (by target),
+    One row per epoch, as `model.training.train.Epoch`: ``epoch``, ``loss`` and ``weights`` (by target),
     ``score`` and ``cosine``. The dashed line is the epoch with the best score, whose weights were kept.
     """
     several = len(history[0]["weights"]) > 1
