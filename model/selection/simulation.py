@@ -24,7 +24,15 @@ import numpy as np
 from model.evaluation.metrics import labels, mean_and_spread
 from model.selection.acquisition import choose
 from model.selection.pool import Known, Pool
-from model.selection.simulation_plan import RULE, Stage, front_share, objective_of, parts, start_set, world_of
+from model.selection.simulation_plan import (
+    RULES,
+    Stage,
+    front_share,
+    objective_of,
+    parts,
+    start_set,
+    world_of,
+)
 from model.training.ablation import Step
 from model.training.checked_json import read_json, write_json
 from model.training.checkpoint import code_version, written_by
@@ -369,7 +377,7 @@ def _round(
     return {
         "key": world.key,
         "code": code_version(),
-        "rule": RULE,
+        "rule": RULES.get(strategy, 1),
         "strategy": strategy,
         "seed": stage.seed,
         "round": stage.number,
@@ -428,8 +436,8 @@ def _read(path: Path, key: str) -> dict[str, Any] | None:
 
 def _check_rule(own: Path, strategy: str, rounds: Sequence[Round]) -> None:
     """Refuse to add to rounds whose batches were chosen by the rule of another version."""
-    others = [one for one in rounds if one.get("rule", 1) != RULE]
-    if strategy != RANDOM and others:
+    others = [one for one in rounds if one.get("rule", 1) != RULES.get(strategy, 1)]
+    if others:
         made = written_by(others[-1].get("code"))
         raise InputError(
             f"{own}: the rule that chose {len(others)} rounds differs from that of this version ({made}); "

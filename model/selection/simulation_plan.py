@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 FORMAT = "mgsurf simulation 1"
 
-RULE = 2
-"""Version of how strategies choose: rounds of two versions are no replay of either. 1, in files that state
-none: errors that facets of one compound share were not counted."""
+RULES = {"uncertain": 2, "improvement": 2}
+"""Version of how a strategy chooses: rounds of two versions are no replay of either. 1 for others, and in
+files that state none: errors that facets of one compound share are not counted."""
 
 VALIDATION = 0.15  # share of the revealed slabs that validates; the other revealed slabs train
 
