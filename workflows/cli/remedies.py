@@ -102,7 +102,7 @@ def fitting_remedy(text: str, name: str, commands: Mapping[str, Any], file: str 
     notes = []
     if used:
         notes.append(f"{', '.join(dict.fromkeys(used.values()))} in {file}")
-    notes += [f"{option} is of {whose}" for option, whose in foreign.items()]
+    notes += [f"{option} belongs to {whose}" for option, whose in foreign.items()]
     return f"{fitted.rstrip('.')} ({'; '.join(notes)})" if notes else fitted
 
 
