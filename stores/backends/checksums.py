@@ -1,8 +1,8 @@
 """Documents as JSON text with a checksum, written and checked in one place for all kinds of stores.
 
 The first field of a stored document is ``_checksum``: the CRC-32 of the text that follows the field and,
-where large fields are kept apart (`stores.backends.sqlite_table`), a dot and the CRC-32 of their text. A document
-without this field was written before there were checksums and is read as it is.
+where large fields are kept apart (`stores.backends.sqlite_table`), a dot and the CRC-32 of their text. A
+document without this field was written before there were checksums and is read as it is.
 """
 
 from __future__ import annotations
