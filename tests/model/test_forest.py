@@ -218,7 +218,7 @@ def test_a_run_notes_what_its_trees_saw_when_its_members_are_bagged(tmp_path):
 
 def test_scikit_learn_is_asked_for_before_anything_is_trained(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
-    monkeypatch.setattr("model.training.ensemble.train", lambda *a, **k: pytest.fail("trained"))
+    monkeypatch.setattr("model.training.ensemble.train_in_processes", lambda *a, **k: pytest.fail("trained"))
     dataset = small_dataset()
     preset = tiny_preset(TrainingConfig(epochs=1), TINY, "cgcnn", trees=5)
     with pytest.raises(InputError, match=r"scikit-learn.*-e '\.\[model\]'"):

@@ -173,7 +173,8 @@ def post(address: str, text: str) -> None:
     body = json.dumps({"text": text}).encode()
     request = Request(address, body, {"Content-Type": "application/json", "User-Agent": "mgsurf"})
     try:
-        with build_opener(NoRedirect).open(request, timeout=TIMEOUT):
+        # `_try` waits less, so that a slow answer always reads the same
+        with build_opener(NoRedirect).open(request, timeout=2 * TIMEOUT):
             pass
     except http.client.HTTPException as error:
         raise OSError(f"no HTTP answer: {type(error).__name__}") from None
