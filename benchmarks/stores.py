@@ -287,6 +287,7 @@ def checksums(folder: Path, count: int, pairs: int) -> None:
     taken: dict[tuple[str, bool], list[float]] = {}
     for number in range(2 * pairs):
         on = number % 2 == 0
+        # type: lambdas in the place of functions
         sqlite_table.seal = seal if on else lambda text, heavy=None: text  # type: ignore[assignment]
         sqlite.unseal = unseal if on else lambda text: (loads(text), None)  # type: ignore[assignment]
         table = new_table(folder / f"checksums-{number}.sqlite")

@@ -49,7 +49,7 @@ def fitting_ahead(train_part: Dataset, names: Sequence[str], trees: int, seed: i
         thread.start()
     try:
         yield
-    except Exception:  # after Ctrl-C nothing is waited for
+    except Exception:  # not BaseException: after Ctrl-C nothing is waited for
         stopped.set()
         if thread.is_alive():
             thread.join()

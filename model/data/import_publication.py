@@ -130,8 +130,8 @@ def _check_files(folder: Path) -> None:
 @contextmanager
 def _table(folder: Path) -> Iterator[Any]:
     try:
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+        import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow has no types
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # as above
     except ImportError:
         raise InputError(
             f"{folder} is a published data set, which needs pyarrow; run: {install_command('parquet')}"
