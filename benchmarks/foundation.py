@@ -21,8 +21,8 @@ import numpy as np
 
 from model.baselines.candidates import WITHOUT_OFFSET, Fitted
 from model.baselines.carried_rows import LabelledRows
+from model.baselines.columns import slab_columns
 from model.baselines.descriptors import descriptor_names
-from model.baselines.slab_columns import slab_columns
 from model.data.splits import grouped_split, k_fold
 from model.evaluation.metrics import by_system, labels, macro_average, relative_change
 from model.training.presets import TARGETS, find_preset

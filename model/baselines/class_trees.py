@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from model.baselines.blend import DESCRIPTIONS
+from model.baselines.columns import DESCRIPTIONS
 from model.baselines.extra_trees import Forest, grow
 from model.baselines.tree_columns import TREES, better_columns, columns_of
 from model.data.model_input import kind_of
@@ -85,7 +85,7 @@ class ClassForest:
 class ClassModels:
     """Trees for those targets of classes that have enough labels, on inputs of one kind."""
 
-    kind: str  # a key of `model.baselines.blend.DESCRIPTIONS`
+    kind: str  # a key of `DESCRIPTIONS`
     forests: dict[str, ClassForest]  # by target
     shares: dict[str, float]  # by target: of the networks in the blend, from 0 to 1
 

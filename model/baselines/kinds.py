@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.baselines.blend import DESCRIPTIONS, Blended, DescriptorModels
+from model.baselines.blend import Blended, DescriptorModels
+from model.baselines.columns import DESCRIPTIONS
 from model.data.model_input import kind_of
 
 if TYPE_CHECKING:

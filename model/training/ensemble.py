@@ -105,7 +105,8 @@ class Ensemble:
     @property
     def knows_shared_errors(self) -> bool:
         """Whether it states how alike its errors within a compound are."""
-        return any(one.unseen for one in self.descriptor_models.values())
+        kinds = self.descriptor_models.values()
+        return any(one.unseen for models in kinds for one in models.targets.values())
 
     def predict(self, graphs: Sequence[ModelInput]) -> Predictions:
         """Predict every target with its standard deviation, of graphs built with `graph_settings`."""
@@ -305,7 +306,7 @@ def assemble(
             train_part, val_part, validation.mean(), trees, seed, folds, start.rows if start else {}, columns
         )
     # slabs of unseen elements have a calibration of their own: here they count as all others
-    plain = {kind: replace(one, unseen={}) for kind, one in descriptor_models.items()}
+    plain = {kind: one.without_unseen() for kind, one in descriptor_models.items()}
     blended = predict_by_kind(plain, validation.mean(), graphs, None if columns is None else columns[1])
     calibration = {
         name: calibrate(

@@ -97,9 +97,9 @@ def test_what_was_fitted_ahead_is_not_fitted_again(two_threads, fitted):
     assert {one.name for one in fitted} == {fits_ahead.THREAD} and len(fitted) == needed
     after = fit_blend(train, val)
     assert len(fitted) == needed
-    for name, forest in plain.forests.items():
-        assert np.array_equal(forest.value, after.forests[name].value)
-        assert np.array_equal(plain.processes[name].coefficients, after.processes[name].coefficients)
+    for name, models in plain.targets.items():
+        assert np.array_equal(models.forest.value, after.targets[name].forest.value)
+        assert np.array_equal(models.process.coefficients, after.targets[name].process.coefficients)
 
 
 def test_with_one_thread_or_no_trees_nothing_is_fitted_ahead(two_threads, fitted):
