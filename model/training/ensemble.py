@@ -15,8 +15,7 @@ import torch
 
 from model.baselines.class_trees import ClassModels
 from model.baselines.extra_trees import check_can_fit
-from model.baselines.fits_ahead import fitting_ahead
-from model.baselines.kinds import fit_by_kind, predict_by_kind
+from model.baselines.kinds import fit_by_kind, fitting_ahead, predict_by_kind
 from model.data.provenance import learned_labels
 from model.evaluation.calibration import calibrate, fold_numbers
 from model.evaluation.class_calibration import fit_temperature, with_temperature
