@@ -23,6 +23,11 @@ MeetingName = Callable[[str, Iterable[str]], str]
 _REHEARSALS = {"$gte": "mlip-", "$lt": "mlip."}  # fingerprints that begin with mlip-, as an index finds them
 
 
+def quantity_of(target: str) -> str:
+    """Return what a target measures: its name without the method or data set behind an @."""
+    return target.partition("@")[0]
+
+
 def is_dft(fingerprint: str) -> bool:
     """Whether a method is DFT: the engine mlip, which rehearses campaigns with a potential, is not."""
     return not fingerprint.startswith("mlip-")

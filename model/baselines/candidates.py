@@ -13,6 +13,7 @@ from model.baselines.label_ranks import RankedProcess, ranked_forest
 from model.baselines.recent_fits import recall
 from model.baselines.tree_columns import TREES, better_columns
 from model.baselines.unseen_elements import Sample
+from stores.method_names import quantity_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ class FitSettings:
         columns = None
         if kind == "composition":
             columns = recall(composition_columns, rows.descriptors, rows.labels[name], rows.compounds, seed)
-        offsets = kind == "slab" and name.partition("@")[0] not in WITHOUT_OFFSET
+        offsets = kind == "slab" and quantity_of(name) not in WITHOUT_OFFSET
         return cls(trees, seed, offsets, kind in RANKED, columns)
 
     def fit(self, rows: LabelledRows, true: Array) -> Fitted | None:

@@ -15,6 +15,7 @@ import torch
 
 from model.baselines.gaussian_process import NO_COMPOUND
 from stores.errors import InputError
+from stores.method_names import quantity_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -44,7 +45,7 @@ class LabelledRows:
         """Return the labels [n] of the same quantity as a target, whatever method stands after the @."""
         found = np.full(len(self.descriptors), np.nan)
         for name, values in self.labels.items():
-            if name.partition("@")[0] == target.partition("@")[0]:
+            if quantity_of(name) == quantity_of(target):
                 found = np.where(np.isfinite(found), found, values)
         return found
 

@@ -14,13 +14,12 @@ import typer
 
 from stores.errors import InputError, MgsurfError, pluralize
 from stores.method_names import count_records, rehearsal_filter
+from stores.verdicts import count_verdicts
 from workflows.cli.console import print_facts, print_table, print_text
 from workflows.cli.options import OUTPUT, CampaignArgument, JsonOption, ProjectOption, StoreOption
 from workflows.cli.typer_app import LOOK, app
 from workflows.cli.watching import View, watch
 from workflows.execution.running import read_running
-from workflows.report.surface_filter import STATUSES as VERDICTS
-from workflows.report.surface_filter import TARGETS
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
@@ -152,14 +151,7 @@ def _counts(store: SurfaceStore, of_campaign: dict[str, Any], *, rehearsed: bool
         "surfaces": count("surfaces", of_campaign),
         # reads the records, where `distinct` reads an index: damaged ones are named
         "compounds": sorted({found["formula"] for found in store.query(surfaces, ["formula"])}),
-        "verdicts": {
-            target: {
-                status: number
-                for status in VERDICTS
-                if (number := count("surfaces", {**of_campaign, f"verdicts.{target}.status": status}))
-            }
-            for target in TARGETS
-        },
+        "verdicts": count_verdicts(store, of_campaign, rehearsed=rehearsed),
         "calculations": {
             kind: {
                 status: count("calculations", {"kind": kind, "output.status": status}) for status in STATUSES

@@ -6,6 +6,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from stores.method_names import quantity_of
 from workflows.report.style import (
     GAMMA_LABEL,
     GREY,
@@ -50,7 +51,7 @@ def target_name(target: str) -> str:
 
 def unit_of(target: str, stated: str | None = None) -> str:
     """Return the unit of a target, as a model states it or as is agreed; empty where it is unknown."""
-    return (stated or "").replace("A^2", "Å²") or UNITS.get(target.partition("@")[0], "")
+    return (stated or "").replace("A^2", "Å²") or UNITS.get(quantity_of(target), "")
 
 
 def add_unit(text: str, target: str, stated: str | None = None) -> str:

@@ -8,9 +8,9 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.verdicts import STATUSES
 from workflows.report.style import sort_key
 from workflows.report.surface_filter import (
-    STATUSES,
     EnergyUnit,
     SurfaceFilter,
     count_selected,
