@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stores.method_names import count_records
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from stores.surfaces import SurfaceStore
 
 TARGETS = ("surface_energy", "work_function")  # values of a SurfaceRecord, each with a verdict
 
@@ -34,19 +30,3 @@ def verdict_status(record: Mapping[str, Any], target: str) -> str:
     """
     verdict = (record.get("verdicts") or {}).get(target) or {}
     return str(verdict.get("status") or "")
-
-
-def count_verdicts(
-    store: SurfaceStore, criteria: dict[str, Any], *, rehearsed: bool
-) -> dict[str, dict[str, int]]:
-    """Count the surfaces that match a filter by target and status; zeros are left out.
-
-    rehearsed: those of rehearsals with a potential, else all others.
-    """
-    found: dict[str, dict[str, int]] = {target: {} for target in TARGETS}
-    for target, counts in found.items():
-        for status in STATUSES:
-            wanted = {**criteria, f"verdicts.{target}.status": status}
-            if number := count_records(store, "surfaces", wanted, rehearsed=rehearsed):
-                counts[status] = number
-    return found

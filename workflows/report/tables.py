@@ -8,7 +8,7 @@ from stores.errors import pluralize
 from stores.verdicts import TARGETS, verdict_status
 from workflows.analysis.stability_window import SAME_ENERGY, surface_energies_at
 from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2, reference_element_of
-from workflows.report.style import facet_text, signed, sort_key
+from workflows.report.style import SYMBOLS, facet_text, signed, sort_key
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _verdict_cell(record: Mapping[str, Any]) -> Text:
 def _reasons(record: Mapping[str, Any]) -> str:
     """Join the reasons of both rejections; equal ones are given once."""
     lines = []
-    for target, symbol in (("surface_energy", "γ"), ("work_function", "Φ")):
+    for target, symbol in SYMBOLS.items():
         verdict = (record.get("verdicts") or {}).get(target) or {}
         if verdict.get("status") != "accepted" and verdict.get("reason"):
             lines.append((symbol, str(verdict["reason"])))

@@ -11,6 +11,7 @@ from stores.learning.model_card import read_entry
 from stores.learning.registry import ModelRegistry
 from stores.method_names import quantity_of, rehearsal_filter
 from stores.verdicts import TARGETS, verdict_status
+from workflows.report.style import SYMBOLS
 from workflows.report.training_figures import target_name, unit_of
 from workflows.structures.naming import format_plane
 from workflows.web.charts import Chart, padded
@@ -213,7 +214,7 @@ def parity_chart(target: str, points: Sequence[Mapping[str, Any]]) -> Any:
     values = [point[key] for point in points for key in ("computed", "predicted")]
     bounds = padded(values, 0.06, 1e-3)
     unit = f" ({unit_of(target)})" if unit_of(target) else ""
-    symbol = {"surface_energy": "γ", "work_function": "Φ"}.get(quantity_of(target), target_name(target))
+    symbol = SYMBOLS.get(quantity_of(target), target_name(target))
     chart = Chart(
         f"{symbol} predicted and computed",
         bounds,

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import MgsurfError, duration
 from stores.learning.candidates import CANDIDATES
-from stores.method_names import count_records
+from stores.method_names import count_records, count_verdicts
 from stores.settings_file import resolve_work_dir
-from stores.verdicts import count_verdicts
 from workflows.execution.running import RunState, read_running
 from workflows.web.pages import PageRouter, query_texts
 
