@@ -113,18 +113,12 @@ def _with(values: torch.Tensor, columns: torch.Tensor, order: torch.Tensor) -> t
 
 def _errors(ensemble: Ensemble, batch: CompositionBatch, true: dict[str, Array]) -> dict[str, float]:
     """Return the error of the mean of the members for each target."""
-    members = ensemble.members
-    with torch.inference_mode():
-        outputs = [torch.cat([m.network.eval()(part).cpu() for part in batch.in_order()]) for m in members]
-    values = [m.quantities(output) for m, output in zip(members, outputs, strict=True)]
-    shares = [m.probabilities(output) for m, output in zip(members, outputs, strict=True)]
-    errors = {}
+    found, errors = ensemble.outputs(batch), {}
+    mean = found.mean()
     for name, labelled in true.items():
         known = np.isfinite(labelled)
-        if name in ensemble.class_names:
-            mean = np.mean([found[name] for found in shares], axis=0)[known]
-            errors[name] = log_loss(mean, labelled[known])
+        if name in found.probabilities:
+            errors[name] = log_loss(found.probabilities[name][known], labelled[known])
         else:
-            mean = np.mean([found[name] for found in values], axis=0)[known]
-            errors[name] = float(np.abs(mean - labelled[known]).mean())
+            errors[name] = float(np.abs(mean[name][known] - labelled[known]).mean())
     return errors
