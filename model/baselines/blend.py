@@ -29,7 +29,7 @@ from model.data.model_input import graphs_among
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
 from model.network.convolution import edge_threads
-from stores.errors import InputError
+from stores.errors import InputError, refusing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -299,7 +299,7 @@ class DescriptorModels:
     @classmethod
     def from_state(cls, state: dict[str, Any], kind: str = "slab") -> Self:
         """Read `state`; raises InputError if its parts do not fit together."""
-        try:
+        with refusing("its trees and process are damaged"):
             targets = dict(state["targets"])
             width = len(state["descriptors"])
             known = tuple(state["descriptors"]) == DESCRIPTIONS[kind].names(width)
@@ -307,8 +307,6 @@ class DescriptorModels:
             unseen = {name: dict(values) for name, values in dict(state.get("unseen", {})).items()}
             parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
             shares = {name: tuple(float(v) for v in values["shares"]) for name, values in targets.items()}
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"its trees and process are damaged ({error})") from error
         if not known:
             raise InputError("its trees and process were made with other descriptors than this version's")
         if not set(unseen) <= set(targets) or (unseen and "compounds" not in state):

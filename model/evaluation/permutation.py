@@ -34,7 +34,7 @@ ELEMENTS = "elements and fractions"  # name of the input of elements and their f
 
 
 def permutation_importance(
-    ensemble: Ensemble, dataset: Dataset, indices: Sequence[int], seed: int = 0
+    ensemble: Ensemble, dataset: Dataset, indices: Sequence[int]
 ) -> dict[str, dict[str, float]]:
     """Return by target and input how much the error of the networks rises when the input is shuffled.
 
@@ -47,8 +47,6 @@ def permutation_importance(
         Trained on compositions.
     dataset, indices
         The entries that it is judged on, e.g. of the test set.
-    seed
-        Of the shuffles.
 
     Returns
     -------
@@ -65,7 +63,7 @@ def permutation_importance(
     true = {name: labels(part, name) for name in ensemble.targets}
     true = {name: values for name, values in true.items() if np.isfinite(values).any()}
     before = _errors(ensemble, batch, true)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     found: dict[str, dict[str, float]] = {name: {} for name in true}
     for name, variants in _shuffled(batch, ensemble.extras, rng):
         errors = [_errors(ensemble, variant, true) for variant in variants]
