@@ -131,7 +131,7 @@ def draw_parity(
             alpha=0.75,
             linewidths=0,
             zorder=3 + PARTS.index(part),
-            label=PART_NAMES[part] if narrow else _part_label(part, metrics[part], target),
+            label=PART_NAMES[part] if narrow else _part_label(part, metrics[part]),
             clip_on=False,
         )
     beyond = sum(not low <= r[f"{target}_predicted"] <= high for r in known)
@@ -156,7 +156,7 @@ def draw_parity(
                   fontsize=7.5, color=GREY)  # fmt: skip
 
 
-def _part_label(part: str, errors: Mapping[str, Any], target: str) -> str:
+def _part_label(part: str, errors: Mapping[str, Any]) -> str:
     if not errors["n"]:
         return f"{PART_NAMES[part]} (none)"
     r2 = "" if errors["r2"] is None else f", R² {errors['r2']:.3f}"
