@@ -17,7 +17,7 @@ import numpy as np
 
 from model.baselines.blend_weights import least_error
 from model.baselines.bulk_descriptors import describe_crystals
-from model.baselines.candidates import Fitted
+from model.baselines.candidates import FitSettings
 from model.baselines.carried_rows import LabelledRows
 from model.data.splits import draw
 from model.evaluation.metrics import labels
@@ -54,7 +54,7 @@ def measure(store: str, target: str, number: int, most: int, trees: int) -> dict
     parts = [describe_crystals([dataset[i].graph for i in part]) for part in (train, val, test)]
     described = time.process_time() - begin
     rows = LabelledRows(parts[0], np.full(len(train), -1, dtype=np.int64), {target: true[train]})
-    fitted = Fitted.of(rows, true[train], trees, number, offsets=False, ranked=True)
+    fitted = FitSettings.of("bulk", target, rows, trees, number).fit(rows, true[train])
     assert fitted is not None
     chosen = []
     for models in (fitted.forests, fitted.processes):

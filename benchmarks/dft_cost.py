@@ -139,7 +139,7 @@ def step_folder(base: Path, step: str) -> Path:
 def relax_scf_anew(earlier: Path, folder: Path) -> Cost:
     """Repeat a relaxation with every SCF started from atomic densities and orbitals."""
     task_hash = json.loads((earlier / "input.json").read_text())["task_hash"]
-    from workflows.engines.gpaw.process import finished_answer
+    from workflows.engines.worker_tasks import finished_answer
 
     answer = finished_answer(folder, task_hash)
     if answer is None:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.baselines.candidates import WITHOUT_OFFSET, Fitted
+from model.baselines.candidates import FitSettings
 from model.baselines.carried_rows import LabelledRows
+from model.baselines.columns import slab_columns
 from model.baselines.descriptors import descriptor_names
-from model.baselines.slab_columns import slab_columns
 from model.data.splits import grouped_split, k_fold
 from model.evaluation.metrics import by_system, labels, macro_average, relative_change
 from model.training.presets import TARGETS, find_preset
@@ -82,8 +82,7 @@ def measure(
     train, val = list(split.train), list(split.val)
     numbers = np.unique([dataset[i].compound for i in train], return_inverse=True)[1].astype(np.int64)
     rows = LabelledRows(table[train], numbers, {target: true[train]})
-    offsets = target not in WITHOUT_OFFSET
-    fitted = Fitted.of(rows, true[train], trees, split.seed, offsets=offsets, ranked=False)
+    fitted = FitSettings.of("slab", target, rows, trees, split.seed).fit(rows, true[train])
     assert fitted is not None
     tree = fitted.forests[0].predict(table[val])[0]
     blends = [(tree + stage.predict(table[val])) / 2 for stage in fitted.stages]

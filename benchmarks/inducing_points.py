@@ -19,8 +19,8 @@ from unittest.mock import patch
 import numpy as np
 
 from model.baselines import gaussian_process
-from model.baselines.blend import DESCRIPTIONS
 from model.baselines.candidates import WITHOUT_OFFSET
+from model.baselines.columns import DESCRIPTIONS
 from model.baselines.gaussian_process import GaussianProcess
 from model.data.splits import grouped_split
 from model.evaluation.metrics import labels

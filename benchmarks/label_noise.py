@@ -27,7 +27,7 @@ import numpy as np
 
 from model.audit.checks import FAULTY, audit_slabs
 from model.audit.slabs import FEWEST_FACETS, equal_facets, read_audit_slabs
-from model.baselines.candidates import Fitted
+from model.baselines.candidates import FitSettings
 from model.baselines.carried_rows import LabelledRows
 from model.baselines.descriptors import describe_slabs
 from model.baselines.gaussian_process import NO_COMPOUND
@@ -209,7 +209,7 @@ def errors_of_test_set(
     test, true = np.array(split.test), rows.labels[TARGET]
     known = rows.some(train)
     seen = np.where(np.isin(rows.compounds, known.compounds), rows.compounds, NO_COMPOUND)
-    fitted = Fitted.of(known, true[train], trees, split.seed, offsets=True, ranked=False)
+    fitted = FitSettings.of("slab", TARGET, known, trees, split.seed).fit(known, true[train])
     assert fitted is not None
     forest = fitted.forests[0].predict(rows.descriptors)[0]
     blends = [(forest + stage.predict(rows.descriptors, seen)) / 2 for stage in fitted.stages]

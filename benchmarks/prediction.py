@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.graphs import own_slabs, shared_slabs
-from model.baselines.blend import DescriptorModels
+from model.baselines.blend import DescriptorModels, TargetModels
 from model.baselines.descriptors import descriptor_names
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import GaussianProcess
@@ -64,14 +64,14 @@ def descriptor_models(preset: Preset) -> DescriptorModels:
     """Grow trees and process on random labels of random descriptors, as many as the Mg set has."""
     rng = np.random.default_rng(0)
     descriptors = rng.normal(size=(1756, len(descriptor_names()))).astype(np.float32)
-    forests, processes = {}, {}
+    models = {}
     for name in preset.network.targets:
         targets = rng.normal(size=1756)
         forest = Forest.fit(descriptors, targets, preset.trees, seed=0)
         assert forest is not None
-        forests[name] = forest
-        processes[name] = GaussianProcess.fit(descriptors, targets, seed=0)[0]
-    return DescriptorModels(forests, processes, dict.fromkeys(forests, (1 / 3, 1 / 3, 1 / 3)))
+        process = GaussianProcess.fit(descriptors, targets, seed=0)[0]
+        models[name] = TargetModels(forest, process, (1 / 3, 1 / 3, 1 / 3))
+    return DescriptorModels(models)
 
 
 def cpu_seconds() -> float:

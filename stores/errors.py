@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class MgsurfError(Exception):
@@ -41,6 +46,15 @@ class StoreLostError(StoreError):
 
 class DamagedDocumentError(StoreError):
     """A stored document does not agree with its checksum or is not JSON; the others are readable."""
+
+
+@contextmanager
+def refusing(problem: str) -> Iterator[None]:
+    """Raise InputError with a problem, such as "its trees are damaged", where a value is of a wrong kind."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{problem} ({error})") from error
 
 
 def one_line(text: object) -> str:

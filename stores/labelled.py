@@ -19,7 +19,7 @@ from stores.errors import InputError, pluralize
 from stores.exclusion_marks import excluded_targets, write_marked
 from stores.method_names import is_dft, meeting_names
 from stores.records import StructureDict, content_hash
-from stores.verdicts import verdict_status
+from stores.verdicts import TARGETS, verdict_status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -122,7 +122,7 @@ def add_labels(
     return write_marked(store.collection(COLLECTION), documents, merged)
 
 
-OWN_TARGETS = ("surface_energy", "work_function")  # targets that a SurfaceRecord has, each with a verdict
+OWN_TARGETS = TARGETS  # that a SurfaceRecord has; other records may have any
 
 WITHOUT_MG = "-without-mg"
 """Ending of the method of computed surfaces without Mg, whose values thus never meet those of Mg compounds.

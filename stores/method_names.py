@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from stores.verdicts import STATUSES, TARGETS
+
 if TYPE_CHECKING:
     from stores.records import Method
     from stores.surfaces import SurfaceStore
@@ -21,6 +23,11 @@ MeetingName = Callable[[str, Iterable[str]], str]
 
 
 _REHEARSALS = {"$gte": "mlip-", "$lt": "mlip."}  # fingerprints that begin with mlip-, as an index finds them
+
+
+def quantity_of(target: str) -> str:
+    """Return what a target measures: its name without the method or data set behind an @."""
+    return target.partition("@")[0]
 
 
 def is_dft(fingerprint: str) -> bool:
@@ -41,6 +48,22 @@ def count_records(store: SurfaceStore, collection: str, criteria: dict[str, Any]
     # the others by subtraction: an index counts all, but not those outside of a range
     found = store.count({**criteria, "method_fingerprint": _REHEARSALS}, collection)
     return found if rehearsed else store.count(criteria, collection) - found
+
+
+def count_verdicts(
+    store: SurfaceStore, criteria: dict[str, Any], *, rehearsed: bool
+) -> dict[str, dict[str, int]]:
+    """Count the surfaces that match a filter by target and status; zeros are left out.
+
+    rehearsed: those of rehearsals with a potential, else all others.
+    """
+    found: dict[str, dict[str, int]] = {target: {} for target in TARGETS}
+    for target, counts in found.items():
+        for status in STATUSES:
+            wanted = {**criteria, f"verdicts.{target}.status": status}
+            if number := count_records(store, "surfaces", wanted, rehearsed=rehearsed):
+                counts[status] = number
+    return found
 
 
 def stored_methods(store: SurfaceStore, collection: str) -> dict[str, Method]:

@@ -1,4 +1,4 @@
-"""The status of a stored surface's verdict, without pydantic, for commands that answer at once."""
+"""Verdicts on the values of stored surfaces, without pydantic, for commands that answer at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+TARGETS = ("surface_energy", "work_function")  # values of a SurfaceRecord, each with a verdict
+
+STATUSES = (
+    "accepted",
+    "unconverged",
+    "negative",
+    "reconstructed",
+    "vacuum_not_flat",
+    "asymmetric",
+    "inconsistent_settings",
+    "faulty",
+    "failed",
+)
+"""Those of `stores.records.VerdictStatus`, which would cost the import of pydantic (0.2 s)."""
 
 
 def verdict_status(record: Mapping[str, Any], target: str) -> str:

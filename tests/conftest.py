@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpaw"):
             item.add_marker(pytest.mark.xdist_group("gpaw"))
+
+
+@pytest.fixture(scope="session")
+def mongo_uri() -> Iterator[str]:
+    """URI of a MongoDB server, to which a database's name is appended."""
+    from tests.stores.mongo_server import MongoServer
+
+    if real := os.environ.get("MGSURF_TEST_MONGODB_URI"):
+        yield real.rstrip("/") + "/"
+        return
+    with MongoServer() as server:
+        yield server.uri
 
 
 @pytest.fixture(scope="session")

@@ -16,25 +16,23 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from model.baselines.blend_weights import RULES, USUAL, fit_blend_weights, least_error
-from model.baselines.bulk_descriptors import bulk_descriptor_names, describe_crystals
 from model.baselines.candidates import FitSettings
 from model.baselines.carried_rows import MARGIN, LabelledRows
-from model.baselines.composition_descriptors import composition_descriptor_names, describe_compositions
+from model.baselines.columns import DESCRIPTIONS
 from model.baselines.compounds import CompoundTable, with_other_elements
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
 from model.baselines.label_ranks import RankedProcess
-from model.baselines.slab_columns import slab_column_names, slab_columns
 from model.baselines.tree_columns import columns_of
 from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
 from model.data.model_input import graphs_among
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
 from model.network.convolution import edge_threads
-from stores.errors import InputError
+from stores.errors import InputError, refusing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,22 +44,6 @@ if TYPE_CHECKING:
 LEAST_GAIN = 0.01
 """Predictions of a source are descriptors only where the validation error falls by more than this share: the
 model must keep the source's network then, and what it has seen in training it predicts too well."""
-
-
-@dataclass(frozen=True)
-class Description:
-    """Descriptors of inputs of one kind."""
-
-    names: Callable[[int], tuple[str, ...]]  # of the descriptors, of which a model has so many
-    of: Callable[[Sequence[Any]], NDArray[np.float32]]  # [n, D] of n graphs, or compositions
-
-
-DESCRIPTIONS = {
-    "slab": Description(slab_column_names, slab_columns),
-    "bulk": Description(lambda _: bulk_descriptor_names(), describe_crystals),
-    "composition": Description(composition_descriptor_names, describe_compositions),
-}
-"""By kind of input, see `model.data.dataset.kind_of`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +61,14 @@ class Blended:
 
 
 @dataclass(frozen=True, eq=False)
-class _FittedTarget:
-    """What is fitted for one target, see `DescriptorModels`; held_out: [folds, n] of the validation set."""
+class TargetModels:
+    """Trees and a Gaussian process for one target."""
 
     forest: Forest
     process: GaussianProcess | RankedProcess
-    shares: tuple[float, float, float]
-    held_out: Array
+    shares: tuple[float, float, float]  # of networks, trees and process, in this order; they sum to 1
+    # for slabs with other elements than the training slabs; None in files of older versions, with few
+    # chemical systems and for bulk crystals
     unseen: UnseenElements | None = None
 
 
@@ -93,15 +76,8 @@ class _FittedTarget:
 class DescriptorModels:
     """Trees and a Gaussian process, on structures of one kind, for those targets that have enough labels."""
 
-    # forests, processes: by target, the same in both
-    forests: dict[str, Forest]
-    processes: dict[str, GaussianProcess | RankedProcess]
-    # by target: of networks, trees and process, in this order; they sum to 1
-    shares: dict[str, tuple[float, float, float]]
-    # of the training slabs, and for slabs with other elements than theirs by target; None and empty in files
-    # of older versions, with few chemical systems and for bulk crystals
-    compounds: CompoundTable | None = None
-    unseen: dict[str, UnseenElements] = field(default_factory=dict)
+    targets: Mapping[str, TargetModels]
+    compounds: CompoundTable | None = None  # of the training slabs; None in older files and for crystals
     kind: str = "slab"  # a key of `DESCRIPTIONS`
     rows: LabelledRows | None = None  # for models fine-tuned from this one; None in files of older versions
     sources: int = 0  # S, columns of a source's predictions behind the descriptors; see `fit`
@@ -168,7 +144,7 @@ class DescriptorModels:
             wide = replace(own, descriptors=beside(training, sources[0]))
             wide_validation = beside(validation, sources[1])
 
-        def fit_target(name: str) -> _FittedTarget | None:
+        def fit_target(name: str) -> tuple[TargetModels, Array] | None:
             network = networks[name]
             true = labels(val_part, name)
             settings = FitSettings.of(kind, name, own, trees, seed)
@@ -203,9 +179,9 @@ class DescriptorModels:
             mean, deviation = by_trees[place]
             chosen, weights = fit_blend_weights(network, mean, each, true, rule=rule)
             a, b, c = weights
-            done = _FittedTarget(fitted.forests[place], fitted.processes[chosen], weights, np.stack(rows))
+            done = TargetModels(fitted.forests[place], fitted.processes[chosen], weights)
             if by_system is None:
-                return done
+                return done, np.stack(rows)
             known = by_system.known_elements(np.isfinite(labels(train_part, name)))
             foreign = with_other_elements(slabs, known)
             found = fit_unseen(
@@ -222,23 +198,19 @@ class DescriptorModels:
                 (weights, (a * network + b * mean + c * each[chosen])[foreign]),
                 seed,
             )
-            return replace(done, unseen=found)
+            return replace(done, unseen=found), np.stack(rows)
 
         # each target is fitted by one thread: the same numbers with any number of them
         with ThreadPoolExecutor(max(1, min(edge_threads(), len(networks)))) as threads:
             by_target = dict(zip(networks, threads.map(fit_target, networks), strict=True))
-        fits = {name: one for name, one in by_target.items() if one is not None}
-        forests = {name: one.forest for name, one in fits.items()}
-        processes = {name: one.process for name, one in fits.items()}
-        shares = {name: one.shares for name, one in fits.items()}
-        held_out = {name: one.held_out for name, one in fits.items()}
-        unseen = {name: one.unseen for name, one in fits.items() if one.unseen is not None}
+        targets = {name: one[0] for name, one in by_target.items() if one is not None}
+        held_out = {name: one[1] for name, one in by_target.items() if one is not None}
         # rows of a rehearsal would count as DFT's in the trainings that they are handed on to
         by_dft = own.without(train_part.rehearsed)
         rest = carried if by_dft is None else by_dft.kept(carried, seed)
-        used = any(forest.width > training.shape[1] for forest in forests.values())
+        used = any(one.forest.width > training.shape[1] for one in targets.values())
         width = sources[0].shape[1] if sources is not None and used else 0
-        return cls(forests, processes, shares, table, unseen, kind, rest, width), held_out
+        return cls(targets, table, kind, rest, width), held_out
 
     def predict(
         self, networks: dict[str, Array], graphs: Sequence[ModelInput], sources: Array | None = None
@@ -254,13 +226,13 @@ class DescriptorModels:
         recognised = None if self.compounds is None else self.compounds.recognise(slabs)
         strange = None if self.compounds is None else self.compounds.unseen_elements(slabs)
         sigma, correlation = {}, {}
-        for name, forest in self.forests.items():
-            descriptors = narrow if forest.width == narrow.shape[1] else wide
-            trees, deviation[name] = forest.predict(descriptors)
-            process = self.processes[name].predict(descriptors, recognised)
-            a, b, c = self.shares[name]
+        for name, models in self.targets.items():
+            descriptors = narrow if models.forest.width == narrow.shape[1] else wide
+            trees, deviation[name] = models.forest.predict(descriptors)
+            process = models.process.predict(descriptors, recognised)
+            a, b, c = models.shares
             mean[name] = a * networks[name] + b * trees + c * process
-            special = self.unseen.get(name)
+            special = models.unseen
             if special is None or strange is None or recognised is None:
                 continue
             sigma[name] = np.full(len(graphs), np.nan)
@@ -282,18 +254,21 @@ class DescriptorModels:
         the points of the process where there are too many.
         """
         described = DESCRIPTIONS[self.kind].of([entry.graph for entry in part])
-        forests, processes = dict(self.forests), dict(self.processes)
-        for name, process in self.processes.items():
+        targets = dict(self.targets)
+        for name, old in self.targets.items():
             true = labels(part, name)
-            old = self.forests[name]
-            grown = Forest.fit(described, true, len(old.roots), seed, columns_of(old))
-            if grown is None or not isinstance(process, GaussianProcess):
+            grown = Forest.fit(described, true, len(old.forest.roots), seed, columns_of(old.forest))
+            if grown is None or not isinstance(old.process, GaussianProcess):
                 continue
             known = np.flatnonzero(np.isfinite(true))
             points = np.random.default_rng(seed % 2**32).permutation(known)
-            forests[name] = grown
-            processes[name] = process.refitted(described[points], true[points])
-        return replace(self, forests=forests, processes=processes)
+            process = old.process.refitted(described[points], true[points])
+            targets[name] = replace(old, forest=grown, process=process)
+        return replace(self, targets=targets)
+
+    def without_unseen(self) -> Self:
+        """Return the same that takes slabs of unseen elements for all others."""
+        return replace(self, targets={name: replace(one, unseen=None) for name, one in self.targets.items()})
 
     def _training_slabs(self, recognised: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many training slabs each slab's compound has: [n]."""
@@ -303,56 +278,55 @@ class DescriptorModels:
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
-        widths = [forest.width - self.sources for forest in self.forests.values()]
+        widths = [one.forest.width - self.sources for one in self.targets.values()]
         width = max(widths, default=0) if self.rows is None else self.rows.descriptors.shape[1]
         return {
             "descriptors": list(DESCRIPTIONS[self.kind].names(width)),
             **({} if self.compounds is None else {"compounds": self.compounds.state()}),
-            "unseen": {name: special.state() for name, special in self.unseen.items()},
+            "unseen": {name: one.unseen.state() for name, one in self.targets.items() if one.unseen},
             **({} if self.rows is None else {"rows": self.rows.state()}),
             **({"sources": self.sources} if self.sources else {}),
             "targets": {
                 name: {
-                    "forest": self.forests[name].state(),
-                    "process": self.processes[name].state(),
-                    "shares": list(self.shares[name]),
+                    "forest": one.forest.state(),
+                    "process": one.process.state(),
+                    "shares": list(one.shares),
                 }
-                for name in self.forests
+                for name, one in self.targets.items()
             },
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any], kind: str = "slab") -> Self:
         """Read `state`; raises InputError if its parts do not fit together."""
-        try:
+        with refusing("its trees and process are damaged"):
             targets = dict(state["targets"])
-            shares = {name: tuple(float(v) for v in values["shares"]) for name, values in targets.items()}
             width = len(state["descriptors"])
             known = tuple(state["descriptors"]) == DESCRIPTIONS[kind].names(width)
-            parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
-            unseen = {name: dict(values) for name, values in dict(state.get("unseen", {})).items()}
             sources = int(state.get("sources", 0))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"its trees and process are damaged ({error})") from error
+            unseen = {name: dict(values) for name, values in dict(state.get("unseen", {})).items()}
+            parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
+            shares = {name: tuple(float(v) for v in values["shares"]) for name, values in targets.items()}
         if not known:
             raise InputError("its trees and process were made with other descriptors than this version's")
-        for name, values in shares.items():
-            if len(values) != 3 or min(values) < 0 or not abs(sum(values) - 1) < 1e-6:
-                raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
-        forests = {name: Forest.from_state(forest) for name, (forest, _) in parts.items()}
-        widths = {name: forest.width for name, forest in forests.items()}
-        if not set(widths.values()) <= {width, width + sources}:
-            raise InputError("its trees do not fit its descriptors")
-        processes = {
-            name: (RankedProcess if "ranks" in process else GaussianProcess).from_state(process, widths[name])
-            for name, (_, process) in parts.items()
-        }
-        table = CompoundTable.from_state(state["compounds"]) if "compounds" in state else None
-        if not set(unseen) <= set(forests) or (unseen and table is None):
+        if not set(unseen) <= set(targets) or (unseen and "compounds" not in state):
             raise InputError("its numbers for unseen elements are of other targets")
-        special = {name: UnseenElements.from_state(values, widths[name]) for name, values in unseen.items()}
+        models = {}
+        for name, (forest, process) in parts.items():
+            if len(shares[name]) != 3 or min(shares[name]) < 0 or not abs(sum(shares[name]) - 1) < 1e-6:
+                raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
+            trees = Forest.from_state(forest)
+            if trees.width not in (width, width + sources):
+                raise InputError("its trees do not fit its descriptors")
+            models[name] = TargetModels(
+                trees,
+                (RankedProcess if "ranks" in process else GaussianProcess).from_state(process, trees.width),
+                shares[name],  # type: ignore[arg-type]  # three, see above
+                UnseenElements.from_state(unseen[name], trees.width) if name in unseen else None,
+            )
+        table = CompoundTable.from_state(state["compounds"]) if "compounds" in state else None
         rows = LabelledRows.from_state(state["rows"], width) if "rows" in state else None
-        return cls(forests, processes, shares, table, special, kind, rows, sources)  # type: ignore[arg-type]  # three each, see above
+        return cls(models, table, kind, rows, sources)
 
 
 def training_rows(train_part: Dataset, names: Sequence[str], kind: str) -> LabelledRows:

@@ -13,6 +13,7 @@ from model.baselines.label_ranks import RankedProcess, ranked_forest
 from model.baselines.recent_fits import recall
 from model.baselines.tree_columns import TREES, better_columns
 from model.baselines.unseen_elements import Sample
+from stores.method_names import quantity_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,13 +35,13 @@ WITHOUT_OFFSET = ("work_function",)
 
 @dataclass(frozen=True, eq=False)
 class FitSettings:
-    """How forests and processes of one target are fitted; see `Fitted.of`."""
+    """How forests and processes of one target are fitted."""
 
     trees: int
     seed: int
-    offsets: bool
-    ranked: bool
-    columns: NDArray[np.intp] | None = None
+    offsets: bool  # whether compounds have offsets in the processes
+    ranked: bool  # whether ranks of the labels are fitted as well
+    columns: NDArray[np.intp] | None = None  # that forests of the labels see; None: all
 
     @classmethod
     def of(cls, kind: str, name: str, rows: LabelledRows, trees: int, seed: int) -> Self:
@@ -48,14 +49,19 @@ class FitSettings:
         columns = None
         if kind == "composition":
             columns = recall(composition_columns, rows.descriptors, rows.labels[name], rows.compounds, seed)
-        offsets = kind == "slab" and name.partition("@")[0] not in WITHOUT_OFFSET
+        offsets = kind == "slab" and quantity_of(name) not in WITHOUT_OFFSET
         return cls(trees, seed, offsets, kind in RANKED, columns)
 
     def fit(self, rows: LabelledRows, true: Array) -> Fitted | None:
         """Fit to the labels [n] of rows; None with too few."""
-        return Fitted.of(
-            rows, true, self.trees, self.seed, offsets=self.offsets, ranked=self.ranked, columns=self.columns
-        )
+        numbers, described = rows.compounds if self.offsets else None, rows.descriptors
+        grown = [recall(Forest.fit, described, true, self.trees, self.seed, self.columns)]
+        if self.ranked:
+            grown.append(recall(ranked_forest, described, true, self.trees, self.seed))
+        forests = tuple(forest for forest in grown if forest is not None)
+        stages = recall(GaussianProcess.fit, described, true, self.seed, numbers)
+        processes = recall(RankedProcess.fit, described, true, self.seed) if self.ranked else ()
+        return Fitted(rows, true, forests, stages, processes) if forests and stages else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,28 +73,6 @@ class Fitted:
     forests: tuple[Forest, ...]  # of the labels, then of their ranks where these are tried
     stages: tuple[GaussianProcess, ...]  # of the labels
     ranked: tuple[RankedProcess, ...]  # of their ranks, at each stage
-
-    @classmethod
-    def of(
-        cls,
-        rows: LabelledRows,
-        true: Array,
-        trees: int,
-        seed: int,
-        *,
-        offsets: bool,
-        ranked: bool,
-        columns: NDArray[np.intp] | None = None,
-    ) -> Self | None:
-        """Fit all to the labels [n] of the rows, trees to some of their columns; None with too few."""
-        numbers, described = rows.compounds if offsets else None, rows.descriptors
-        grown = [recall(Forest.fit, described, true, trees, seed, columns)]
-        if ranked:
-            grown.append(recall(ranked_forest, described, true, trees, seed))
-        forests = tuple(forest for forest in grown if forest is not None)
-        stages = recall(GaussianProcess.fit, described, true, seed, numbers)
-        processes = recall(RankedProcess.fit, described, true, seed) if ranked else ()
-        return cls(rows, true, forests, stages, processes) if forests and stages else None
 
     @property
     def processes(self) -> tuple[GaussianProcess | RankedProcess, ...]:

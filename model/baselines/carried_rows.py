@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from model.baselines.gaussian_process import NO_COMPOUND
-from stores.errors import InputError
+from stores.errors import InputError, refusing
+from stores.method_names import quantity_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -44,7 +45,7 @@ class LabelledRows:
         """Return the labels [n] of the same quantity as a target, whatever method stands after the @."""
         found = np.full(len(self.descriptors), np.nan)
         for name, values in self.labels.items():
-            if name.partition("@")[0] == target.partition("@")[0]:
+            if quantity_of(name) == quantity_of(target):
                 found = np.where(np.isfinite(found), found, values)
         return found
 
@@ -99,7 +100,7 @@ class LabelledRows:
     @classmethod
     def from_state(cls, state: dict[str, Any], width: int) -> Self:
         """Read `state` of D = `width` descriptors; raises InputError if its parts do not fit together."""
-        try:
+        with refusing("its training rows are damaged"):
             descriptors, compounds = state["descriptors"].float().numpy(), state["compounds"].long().numpy()
             labels = {name: values.double().numpy() for name, values in dict(state["labels"]).items()}
             n = len(compounds)
@@ -108,8 +109,6 @@ class LabelledRows:
                 and bool(np.isfinite(descriptors).all())
                 and all(values.shape == (n,) for values in labels.values())
             )
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise InputError(f"its training rows are damaged ({error})") from error
         if not whole:
             raise InputError("the parts of its training rows do not fit together")
         return cls(descriptors, compounds, labels)

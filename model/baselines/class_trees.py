@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from model.baselines.blend import DESCRIPTIONS
+from model.baselines.columns import DESCRIPTIONS
 from model.baselines.extra_trees import Forest, grow
 from model.baselines.tree_columns import TREES, better_columns, columns_of
 from model.data.model_input import kind_of
 from model.evaluation.class_calibration import fit_share
 from model.evaluation.metrics import labels
-from stores.errors import InputError
+from stores.errors import InputError, refusing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,12 +70,10 @@ class ClassForest:
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Read `state`; raises InputError if its parts do not fit together."""
         trees = Forest.from_state(state)
-        try:
+        with refusing("its trees of classes are damaged"):
             probabilities = np.asarray(state["probabilities"].float().numpy())
             sums = probabilities.sum(axis=1)
             whole = len(probabilities) == len(trees.feature) and probabilities.min() >= 0
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"its trees of classes are damaged ({error})") from error
         if not whole or not np.allclose(sums, 1, atol=1e-3):
             raise InputError("the probabilities of its trees of classes do not fit together")
         return cls(trees, probabilities)
@@ -85,7 +83,7 @@ class ClassForest:
 class ClassModels:
     """Trees for those targets of classes that have enough labels, on inputs of one kind."""
 
-    kind: str  # a key of `model.baselines.blend.DESCRIPTIONS`
+    kind: str  # a key of `DESCRIPTIONS`
     forests: dict[str, ClassForest]  # by target
     shares: dict[str, float]  # by target: of the networks in the blend, from 0 to 1
 
@@ -179,14 +177,12 @@ class ClassModels:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Read `state`; raises InputError if its parts do not fit together."""
-        try:
+        with refusing("its trees of classes are damaged"):
             kind, targets = str(state["kind"]), dict(state["targets"])
             width = len(state["descriptors"])
             known = tuple(state["descriptors"]) == DESCRIPTIONS[kind].names(width)
             shares = {name: float(values["share"]) for name, values in targets.items()}
             parts = {name: values["forest"] for name, values in targets.items()}
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"its trees of classes are damaged ({error})") from error
         if not known:
             raise InputError("its trees of classes were made with other descriptors than this version's")
         forests = {name: ClassForest.from_state(values) for name, values in parts.items()}

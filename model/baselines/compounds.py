@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from model.baselines.gaussian_process import NO_COMPOUND
-from stores.errors import InputError
+from stores.errors import InputError, refusing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -89,7 +89,7 @@ class CompoundTable:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Read `state`; raises InputError if its parts do not fit together."""
-        try:
+        with refusing("its table of compounds is damaged"):
             keys = [tuple(int(z) for z in elements) for elements in state["elements"]]
             bonds = dict(zip(keys, (rows.double().numpy() for rows in state["bonds"]), strict=True))
             numbers = dict(zip(keys, (rows.long().numpy() for rows in state["numbers"]), strict=True))
@@ -97,8 +97,6 @@ class CompoundTable:
                 rows.shape == (len(numbers[key]), len(key) ** 2 + len(key)) and np.isfinite(rows).all()
                 for key, rows in bonds.items()
             )
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(f"its table of compounds is damaged ({error})") from error
         if not whole:
             raise InputError("the parts of its table of compounds do not fit together")
         return cls(bonds, numbers)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from stores.errors import InputError, install_command
+from stores.errors import InputError, install_command, refusing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -147,11 +147,9 @@ class Forest:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Read `state`; raises InputError if its parts do not fit together."""
-        try:
+        with refusing("its trees are damaged"):
             forest = cls(**{name: state[name].numpy() for name in _ARRAYS}, width=int(state["width"]))
             whole = forest._is_whole()
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise InputError(f"its trees are damaged ({error})") from error
         if not whole:
             raise InputError("its trees do not fit together")
         return forest

@@ -20,7 +20,7 @@ import torch
 from scipy.linalg import cho_factor, cho_solve, cholesky, lapack
 
 from model.baselines.inducing_points import cluster_middles, solve
-from stores.errors import InputError
+from stores.errors import InputError, refusing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,7 +119,7 @@ class GaussianProcess:
         x, y = _bounded(x, centre, scale), (y - y.mean()) / unit
         few = slice(MOST_FOR_LENGTHS)
         numbers = None if compounds is None else compounds[known]
-        same = None if numbers is None else _same(numbers[few], numbers[few], own=True)
+        same = None if numbers is None else _same(numbers[few])
         mean = float(labels[known].mean())
         found = []
         for log_lengths, noise, amplitude, offset in _learn(x[few], y[few], same, stages):
@@ -211,7 +211,7 @@ class GaussianProcess:
         )  # files of older versions are never fitted again
         covariance = self.variance * matern(_squares(self.points, self.points))
         if self.compounds is not None and self.offset is not None:
-            covariance += self.offset * _same(self.compounds, self.compounds, own=True)
+            covariance += self.offset * _same(self.compounds)
         covariance.flat[:: len(covariance) + 1] += self.noise
         return np.asarray(cholesky(covariance, lower=True, overwrite_a=True))
 
@@ -230,7 +230,7 @@ class GaussianProcess:
     @classmethod
     def from_state(cls, state: dict[str, Any], width: int) -> Self:
         """Read `state` of D = `width` descriptors; raises InputError if its parts do not fit together."""
-        try:
+        with refusing("its Gaussian process is damaged"):
             arrays = {name: state[name].double().numpy() for name in _ARRAYS}
             numbers = {name: float(state[name]) for name in _NUMBERS if state.get(name) is not None}
             if "compounds" in state:
@@ -239,8 +239,6 @@ class GaussianProcess:
                 arrays["offset_means"] = state["offset_means"].double().numpy()
             process = cls(**arrays, **numbers)  # type: ignore[arg-type]  # names tell arrays from numbers
             whole = process._is_whole(width)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
-            raise InputError(f"its Gaussian process is damaged ({error})") from error
         if not whole:
             raise InputError("the parts of its Gaussian process do not fit together")
         return process
@@ -352,11 +350,10 @@ def _learn(
     return found
 
 
-def _same(a: NDArray[np.int64], b: NDArray[np.int64], *, own: bool = False) -> Array:
-    """Return [n, m], one where two slabs are of one compound; `own`: the diagonal is of one slab each."""
-    found = ((a[:, None] == b) & (b != NO_COMPOUND)).astype(np.float64)
-    if own:
-        np.fill_diagonal(found, 1.0)
+def _same(compounds: NDArray[np.int64]) -> Array:
+    """Return [n, n], one where two slabs are of one compound, as each is with itself."""
+    found = ((compounds[:, None] == compounds) & (compounds != NO_COMPOUND)).astype(np.float64)
+    np.fill_diagonal(found, 1.0)
     return np.asarray(found)
 
 

@@ -1,19 +1,26 @@
 """Trees and processes for a data set that may hold slabs and bulk crystals: each kind has its own.
 
-Networks see both kinds, descriptors are of one.
+Networks see both kinds, descriptors are of one. Trees and processes do not need the networks before they are
+blended: where there are several threads, one fits them while the networks train.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.baselines.blend import DESCRIPTIONS, Blended, DescriptorModels
+from model.baselines.blend import Blended, DescriptorModels, training_rows
+from model.baselines.candidates import FitSettings
+from model.baselines.columns import DESCRIPTIONS
+from model.baselines.unseen_elements import Folds, fit_trees_ahead
 from model.data.model_input import kind_of
+from model.network.convolution import edge_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,6 +30,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
     Places = NDArray[np.intp]
+
+THREAD = "fits ahead"
 
 
 def fit_by_kind(
@@ -60,6 +69,57 @@ def fit_by_kind(
             whole[:, places] = rows[-1]  # of a fold without structures of this kind
             whole[: len(rows), places] = rows
     return found, held_out
+
+
+@contextmanager
+def fitting_ahead(train_part: Dataset, names: Sequence[str], trees: int, seed: int) -> Iterator[None]:
+    """Fit trees and processes to a training set in a thread, piece by piece.
+
+    `model.baselines.recent_fits` keeps the pieces for `fit_by_kind`, which computes what is missing when the
+    context ends, and reports what cannot be computed. With one thread nothing is
+    done ahead. To be used in a part that is `model.network.convolution.repeatable`, as that fit is.
+
+    Parameters
+    ----------
+    train_part
+        All labelled inputs that trees and processes will see.
+    names
+        Targets that are quantities.
+    trees, seed
+        See `model.baselines.blend.DescriptorModels.fit`.
+    """
+    stopped = Event()
+    # a daemon, so that an interrupted training ends at once
+    thread = Thread(
+        target=_fit_pieces, args=(train_part, names, trees, seed, stopped), name=THREAD, daemon=True
+    )
+    if trees and names and edge_threads() > 1:
+        thread.start()
+    try:
+        yield
+    except Exception:  # not BaseException: after Ctrl-C nothing is waited for
+        stopped.set()
+        if thread.is_alive():
+            thread.join()
+        raise
+    finally:
+        stopped.set()
+
+
+def _fit_pieces(train_part: Dataset, names: Sequence[str], trees: int, seed: int, stopped: Event) -> None:
+    """Fit until all is done or the others need it; errors are those of the fit that follows."""
+    try:
+        for kind, places in _places([entry.graph for entry in train_part]).items():
+            part = train_part.subset(places.tolist())
+            rows = training_rows(part, names, kind)
+            folds = Folds.of(part) if kind == "slab" else None
+            for name in names:
+                if not stopped.is_set():
+                    FitSettings.of(kind, name, rows, trees, seed).fit(rows, rows.labels[name])
+                if folds is not None and not stopped.is_set():
+                    fit_trees_ahead(rows, name, folds, seed)
+    except BaseException:  # noqa: BLE001 -- `fit_by_kind` meets it again, or it was Ctrl-C while that fitted
+        return
 
 
 def predict_by_kind(

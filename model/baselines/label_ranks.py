@@ -18,7 +18,7 @@ from scipy.special import ndtri
 
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import GaussianProcess
-from stores.errors import InputError
+from stores.errors import InputError, refusing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,13 +79,11 @@ class RankedProcess:
     def from_state(cls, state: dict[str, Any], width: int) -> Self:
         """Read `state` of D = `width` descriptors; raises InputError if its parts do not fit together."""
         process = GaussianProcess.from_state({k: v for k, v in state.items() if k != "ranks"}, width)
-        try:
+        with refusing("the ranks of its labels are damaged"):
             ranks = LabelRanks(*(state["ranks"][name].double().numpy() for name in ("labels", "scores")))
             labels, scores = ranks.labels, ranks.scores
             whole = labels.ndim == 1 and labels.shape == scores.shape and labels.size > 0
             whole = whole and all(np.isfinite(v).all() and (np.diff(v) > 0).all() for v in (labels, scores))
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(f"the ranks of its labels are damaged ({error})") from error
         if not whole:
             raise InputError("the ranks of its labels do not fit together")
         return cls(process, ranks)

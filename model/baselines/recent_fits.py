@@ -2,7 +2,7 @@
 
 Trainings may differ in what trees and Gaussian process do not see: those of a study of transfer do, whose
 networks start from other weights. And trees and process are fitted ahead while networks train, see
-`model.baselines.fits_ahead`.
+`model.baselines.kinds.fitting_ahead`.
 """
 
 from __future__ import annotations

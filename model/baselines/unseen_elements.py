@@ -23,7 +23,7 @@ from model.baselines.recent_fits import recall
 from model.data.splits import k_fold
 from model.evaluation.calibration import Calibration, calibrate
 from model.evaluation.joint_errors import correlation_within
-from stores.errors import InputError
+from stores.errors import InputError, refusing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ class UnseenElements:
     def from_state(cls, state: dict[str, Any], width: int) -> Self:
         """Read `state` of D = `width` descriptors; raises InputError if its parts do not fit together."""
         process = GaussianProcess.from_state(state["process"], width)
-        try:
+        with refusing("its numbers for unseen elements are damaged"):
             a, b, c = (float(share) for share in state["shares"])
             numbers = dict(state["calibration"])
             calibration = Calibration(**{name: float(v) for name, v in numbers.items() if name != "n"},
@@ -83,8 +83,6 @@ class UnseenElements:
             correlation = float(state["correlation"])
             elements = frozenset(int(z) for z in state["elements"]) if "elements" in state else None
             whole = min(a, b, c) >= 0 and abs(a + b + c - 1) < 1e-6 and 0 <= correlation < 1
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"its numbers for unseen elements are damaged ({error})") from error
         if not whole or not calibration.scale > 0:
             raise InputError("its numbers for unseen elements do not fit together")
         return cls(process, (a, b, c), calibration, correlation, elements)

@@ -12,13 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 
 from model.data.class_labels import class_name, classes_of
-from model.data.import_formats import TARGET_NAME, Labelled, Problem, Rows, checked_names
+from model.data.import_formats import (
+    TARGET_NAME,
+    Labelled,
+    Problem,
+    Rows,
+    checked_names,
+    is_crystal_list,
+    read_large_json,
+)
 from model.graphs.bulk_graph import PlainBulk
 from stores.errors import InputError
-from stores.input_files import LARGEST, check_depth, read_bytes
 from stores.structures.cell import closest_overlap
 
 if TYPE_CHECKING:
@@ -85,18 +91,8 @@ def read_crystals(path: Path, names: Sequence[str] | None, classes: Sequence[str
     return Rows(len(entries.ids), rows, numbers, {}, of_classes, notes)
 
 
-def is_crystal_list(content: Any) -> bool:
-    """Whether JSON has one of the two layouts."""
-    return isinstance(content, list) or (isinstance(content, dict) and {"columns", "data"} <= content.keys())
-
-
 def _entries(path: Path) -> _Entries:
-    try:
-        raw = read_bytes(path, LARGEST)
-        check_depth(raw)
-        content = orjson.loads(raw)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); copy it again.") from error
+    content = read_large_json(path)
     if not is_crystal_list(content):
         raise InputError(
             f"{path} holds neither a list of entries with lattice_mat, coords and elements nor a table of "

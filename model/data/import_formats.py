@@ -269,14 +269,9 @@ def read_shared(path: Path, names: Sequence[str] | None) -> Rows:
     file = path if path.is_file() else next((path / n for n in SHARED_FILES if (path / n).is_file()), None)
     if file is None:
         raise InputError(f"{path} has no {SHARED_FILES[0]}; check the path.")
-    try:
-        raw = read_bytes(file, LARGEST).removeprefix(BOM_UTF8)
-        check_depth(raw)
-        content = orjson.loads(raw)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read ({error}); copy it again.") from error
+    content = read_large_json(file)
     records = content.get("records") if isinstance(content, dict) else None
-    if isinstance(content, list) or (isinstance(content, dict) and {"columns", "data"} <= content.keys()):
+    if is_crystal_list(content):
         raise InputError(f"{file} is a list of crystals, which have no surface; add --bulk.")
     if not isinstance(records, list):
         raise InputError(f"{file} holds no list of records; expected the layout of slabs.json.gz.")
@@ -294,6 +289,21 @@ def read_shared(path: Path, names: Sequence[str] | None) -> Rows:
         t: unit for t, field in fields.items() if (unit := units.get(field) or split_heading(field)[1])
     }
     return Rows(len(records), _shared_rows(file, records, fields), columns, of_targets)
+
+
+def read_large_json(file: Path) -> Any:
+    """Read a JSON file, plain or compressed; InputError if that is impossible."""
+    try:
+        raw = read_bytes(file, LARGEST).removeprefix(BOM_UTF8)
+        check_depth(raw)
+        return orjson.loads(raw)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read ({error}); copy it again.") from error
+
+
+def is_crystal_list(content: Any) -> bool:
+    """Whether JSON has one of the two layouts of labelled crystals, see `model.data.import_crystals`."""
+    return isinstance(content, list) or (isinstance(content, dict) and {"columns", "data"} <= content.keys())
 
 
 def _fields(records: list[Any], units: dict[str, str]) -> dict[str, str]:

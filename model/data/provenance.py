@@ -13,6 +13,7 @@ from model.data.splits import HOLDOUT, part_of
 from stores.errors import InputError
 from stores.learning.model_card import PastTraining
 from stores.learning.snapshots import find_snapshot
+from stores.method_names import quantity_of
 from stores.records import content_hash
 
 if TYPE_CHECKING:
@@ -108,8 +109,8 @@ def _keys(entry: Entry, targets: Collection[str]) -> dict[str, tuple[str, str]]:
     """Hash structure and compound (empty if not known) with each quantity that is labelled, by target."""
     return {
         name: (
-            content_hash([name.partition("@")[0], entry.graph.identity], 10),
-            content_hash([name.partition("@")[0], entry.kind, entry.crystal], 10) if entry.crystal else "",
+            content_hash([quantity_of(name), entry.graph.identity], 10),
+            content_hash([quantity_of(name), entry.kind, entry.crystal], 10) if entry.crystal else "",
         )
         for name in targets
         if entry.targets.get(name) is not None

@@ -34,7 +34,7 @@ ELEMENTS = "elements and fractions"  # name of the input of elements and their f
 
 
 def permutation_importance(
-    ensemble: Ensemble, dataset: Dataset, indices: Sequence[int], seed: int = 0
+    ensemble: Ensemble, dataset: Dataset, indices: Sequence[int]
 ) -> dict[str, dict[str, float]]:
     """Return by target and input how much the error of the networks rises when the input is shuffled.
 
@@ -47,8 +47,6 @@ def permutation_importance(
         Trained on compositions.
     dataset, indices
         The entries that it is judged on, e.g. of the test set.
-    seed
-        Of the shuffles.
 
     Returns
     -------
@@ -65,7 +63,7 @@ def permutation_importance(
     true = {name: labels(part, name) for name in ensemble.targets}
     true = {name: values for name, values in true.items() if np.isfinite(values).any()}
     before = _errors(ensemble, batch, true)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     found: dict[str, dict[str, float]] = {name: {} for name in true}
     for name, variants in _shuffled(batch, ensemble.extras, rng):
         errors = [_errors(ensemble, variant, true) for variant in variants]
@@ -113,18 +111,12 @@ def _with(values: torch.Tensor, columns: torch.Tensor, order: torch.Tensor) -> t
 
 def _errors(ensemble: Ensemble, batch: CompositionBatch, true: dict[str, Array]) -> dict[str, float]:
     """Return the error of the mean of the members for each target."""
-    members = ensemble.members
-    with torch.inference_mode():
-        outputs = [torch.cat([m.network.eval()(part).cpu() for part in batch.in_order()]) for m in members]
-    values = [m.quantities(output) for m, output in zip(members, outputs, strict=True)]
-    shares = [m.probabilities(output) for m, output in zip(members, outputs, strict=True)]
-    errors = {}
+    found, errors = ensemble.outputs(batch), {}
+    mean = found.mean()
     for name, labelled in true.items():
         known = np.isfinite(labelled)
-        if name in ensemble.class_names:
-            mean = np.mean([found[name] for found in shares], axis=0)[known]
-            errors[name] = log_loss(mean, labelled[known])
+        if name in found.probabilities:
+            errors[name] = log_loss(found.probabilities[name][known], labelled[known])
         else:
-            mean = np.mean([found[name] for found in values], axis=0)[known]
-            errors[name] = float(np.abs(mean - labelled[known]).mean())
+            errors[name] = float(np.abs(mean[name][known] - labelled[known]).mean())
     return errors

@@ -136,7 +136,7 @@ def predict_in_chunks(
     cache: GraphCache | None = None,
 ) -> Iterator[tuple[list[SlabPrediction], list[Refusal]]]:
     """Predict slabs as `predict_slabs` does, and yield what is done so that none of it is held."""
-    trained = {kind for kinds in ensemble.kinds.values() for kind in kinds}
+    trained = ensemble.trained_kinds
 
     def finish(
         chunk: Sequence[Candidate], graphs: Sequence[SlabGraph | str]
@@ -160,7 +160,7 @@ def predict_compositions(
     """
     found: list[SlabPrediction] = []
     rest = iter(candidates)
-    trained = {kind for kinds in ensemble.kinds.values() for kind in kinds}
+    trained = ensemble.trained_kinds
     while chunk := list(islice(rest, _MANY)):
         if (reason := _untrained(chunk[0], trained)) is not None:
             raise InputError(reason)
@@ -181,9 +181,8 @@ def _untrained(candidate: Candidate, trained: Collection[str]) -> str | None:
 
 def check_predicts_slabs(ensemble: Ensemble) -> None:
     """Refuse a model that predicts no quantity of slabs; `InputError` names what it was trained on."""
-    trained = {kind for kinds in ensemble.kinds.values() for kind in kinds}
-    if "slab" not in trained:
-        learned = "compositions" if "composition" in trained else "bulk crystals"
+    if "slab" not in ensemble.trained_kinds:
+        learned = "compositions" if "composition" in ensemble.trained_kinds else "bulk crystals"
         raise InputError(
             f"the model ({', '.join(ensemble.targets)}) was trained on {learned} only and predicts no "
             "slabs; name a model of slabs"
@@ -203,7 +202,7 @@ def plain_structure(structure: Structure, ensemble: Ensemble) -> PlainSlab:
     A model of crystals alone takes everything as a crystal, a model of slabs alone as a slab; one of both
     takes what has no vacuum as a crystal.
     """
-    trained = {kind for kinds in ensemble.kinds.values() for kind in kinds}
+    trained = ensemble.trained_kinds
     slab = PlainSlab.from_structure(structure)
     if trained == {"slab"} or (
         "slab" in trained and vacuum_directions(slab.lattice, slab.fractional - np.floor(slab.fractional))

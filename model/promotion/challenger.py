@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from model.data.dataset import SnapshotData
     from model.training.runs import RunSettings
     from model.training.train import Progress
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from stores.learning.registry import Action, ModelRegistry
 
     Tell = Callable[[str], None]
-    Values = Mapping[str, NDArray[np.float64]]
 
 _TRIES = 3  # decisions that others may make first
 

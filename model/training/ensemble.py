@@ -15,8 +15,7 @@ import torch
 
 from model.baselines.class_trees import ClassModels
 from model.baselines.extra_trees import check_can_fit
-from model.baselines.fits_ahead import fitting_ahead
-from model.baselines.kinds import fit_by_kind, predict_by_kind
+from model.baselines.kinds import fit_by_kind, fitting_ahead, predict_by_kind
 from model.data.provenance import learned_labels
 from model.evaluation.calibration import calibrate, fold_numbers
 from model.evaluation.class_calibration import fit_temperature, with_temperature
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from model.graphs.graph import GraphSettings
     from model.network.heads import HeadsConfig
     from model.training.checkpoint import TrainedModel
+    from model.training.inputs import Packed
     from model.training.presets import Preset
     from model.training.train import Progress
     from model.training.transfer import Start
@@ -93,6 +93,11 @@ class Ensemble:
         return self.members[0].kinds
 
     @property
+    def trained_kinds(self) -> frozenset[str]:
+        """Kinds of all training labels."""
+        return frozenset().union(*self.kinds.values())
+
+    @property
     def units(self) -> dict[str, str]:
         """Units of targets other than surface energy and work function, where known."""
         return self.members[0].units
@@ -105,7 +110,8 @@ class Ensemble:
     @property
     def knows_shared_errors(self) -> bool:
         """Whether it states how alike its errors within a compound are."""
-        return any(one.unseen for one in self.descriptor_models.values())
+        kinds = self.descriptor_models.values()
+        return any(one.unseen for models in kinds for one in models.targets.values())
 
     def predict(self, graphs: Sequence[ModelInput]) -> Predictions:
         """Predict every target with its standard deviation, of graphs built with `graph_settings`."""
@@ -114,6 +120,10 @@ class Ensemble:
     def embed(self, graphs: Sequence[ModelInput]) -> torch.Tensor:
         """Output of the first member's last shared layer: [n, H]."""
         return _outputs(self.members[:1], graphs).embedding
+
+    def outputs(self, packed: Packed) -> MemberOutputs:
+        """Return what the networks predict for packed inputs, without trees, process and calibration."""
+        return _outputs_of(self.members, packed)
 
     def predict_placed(self, graphs: Sequence[ModelInput]) -> tuple[Predictions, NDArray[np.float64]]:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
@@ -305,7 +315,7 @@ def assemble(
             train_part, val_part, validation.mean(), trees, seed, folds, start.rows if start else {}, columns
         )
     # slabs of unseen elements have a calibration of their own: here they count as all others
-    plain = {kind: replace(one, unseen={}) for kind, one in descriptor_models.items()}
+    plain = {kind: one.without_unseen() for kind, one in descriptor_models.items()}
     blended = predict_by_kind(plain, validation.mean(), graphs, None if columns is None else columns[1])
     calibration = {
         name: calibrate(
@@ -358,7 +368,7 @@ def _calibration_folds(val_part: Dataset) -> NDArray[np.intp]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Outputs:
+class MemberOutputs:
     """Predictions of members for n slabs."""
 
     each: dict[str, NDArray[np.float64]]  # [members, n] by target
@@ -370,15 +380,18 @@ class _Outputs:
         return {name: values.mean(axis=0) for name, values in self.each.items()}
 
 
-def _outputs(members: Sequence[TrainedModel], graphs: Sequence[ModelInput]) -> _Outputs:
+def _outputs(members: Sequence[TrainedModel], graphs: Sequence[ModelInput]) -> MemberOutputs:
     classes = members[0].class_names
-    names = [name for name in members[0].targets if name not in classes]
     if not graphs:
+        names = [name for name in members[0].targets if name not in classes]
         each = {name: np.zeros((len(members), 0)) for name in names}
         nothing = {name: np.zeros((0, len(found))) for name, found in classes.items()}
-        return _Outputs(each, torch.zeros(0, members[0].network.config.hidden), nothing)
+        return MemberOutputs(each, torch.zeros(0, members[0].network.config.hidden), nothing)
     device = next(members[0].network.parameters()).device
-    packed = pack(members[0].network.config, graphs, device)
+    return _outputs_of(members, pack(members[0].network.config, graphs, device))
+
+
+def _outputs_of(members: Sequence[TrainedModel], packed: Packed) -> MemberOutputs:
     embeddings: list[torch.Tensor] = []
     standardised: list[list[torch.Tensor]] = [[] for _ in members]
     with torch.inference_mode():
@@ -391,9 +404,9 @@ def _outputs(members: Sequence[TrainedModel], graphs: Sequence[ModelInput]) -> _
         outputs = [torch.cat(parts) for parts in standardised]
         values = [member.quantities(output) for member, output in zip(members, outputs, strict=True)]
         shares = [member.probabilities(output) for member, output in zip(members, outputs, strict=True)]
-    by_target = {name: np.stack([found[name] for found in values]) for name in names}
-    probabilities = {name: np.mean([found[name] for found in shares], axis=0) for name in classes}
-    return _Outputs(by_target, torch.cat(embeddings), probabilities)
+    by_target = {name: np.stack([found[name] for found in values]) for name in values[0]}
+    probabilities = {name: np.mean([found[name] for found in shares], axis=0) for name in shares[0]}
+    return MemberOutputs(by_target, torch.cat(embeddings), probabilities)
 
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:

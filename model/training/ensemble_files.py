@@ -167,7 +167,7 @@ def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> dict[
     state = read_tensors(path, sha256=sha256)
     try:
         descriptor_models = kinds_from_state(state)
-        if not all(set(one.forests) <= set(targets) for one in descriptor_models.values()):
+        if not all(set(one.targets) <= set(targets) for one in descriptor_models.values()):
             raise InputError("its trees and process are of other targets")
     except InputError as error:
         raise InputError(f"{path}: {error}; {REMEDY}") from error

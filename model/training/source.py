@@ -52,7 +52,7 @@ def descriptors_key(descriptor_models: Mapping[str, DescriptorModels]) -> str:
     """Hash the trees and the shares of models; "" if there are none."""
     digest = hashlib.sha256()
     for kind, one in sorted(descriptor_models.items()):
-        for name, forest in sorted(one.forests.items()):
-            digest.update(repr((kind, name, one.shares[name])).encode())
-            digest.update(forest.value.tobytes())
+        for name, models in sorted(one.targets.items()):
+            digest.update(repr((kind, name, models.shares)).encode())
+            digest.update(models.forest.value.tobytes())
     return digest.hexdigest()[:32] if descriptor_models else ""

@@ -18,6 +18,7 @@ from model.network.composition_network import CompositionConfig
 from model.network.heads import head_key
 from model.network.network import SurfaceNetwork
 from stores.errors import InputError
+from stores.method_names import quantity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -193,7 +194,7 @@ def load_pretrained_weights(network: Network, scaler: Scaler, start: Start) -> N
         theirs = start.model.targets[old]
         head = network.heads[head_key(name)]
         head.load_state_dict(source.heads[head_key(theirs)].state_dict())
-        if quantity(name) == quantity(theirs):
+        if quantity_of(name) == quantity_of(theirs):
             _rescale(
                 head[-1],  # type: ignore[index]  # a Sequential
                 (start.model.scaler.mean[old], start.model.scaler.std[old]),
@@ -227,11 +228,6 @@ def fit_heads(network: Network, start: Start, output: torch.Tensor, targets: tor
         layer.bias.mul_(slope).add_(float(y.mean() - slope * x.mean()))
 
 
-def quantity(target: str) -> str:
-    """Return what a target measures: its name without the method or data set after an @."""
-    return target.partition("@")[0]
-
-
 def _source_head(start: Start, target: str, classes: tuple[str, ...]) -> int | None:
     """Return the number of the pre-trained head that a target begins with; None: random weights.
 
@@ -243,7 +239,7 @@ def _source_head(start: Start, target: str, classes: tuple[str, ...]) -> int | N
     if target in targets or not start.adaptation.carry_heads:
         found = targets.index(target) if target in targets else None
     else:
-        alike = [i for i, name in enumerate(targets) if quantity(name) == quantity(target)]
+        alike = [i for i, name in enumerate(targets) if quantity_of(name) == quantity_of(target)]
         found = alike[0] if alike else 0 if len(targets) == 1 else None
     if found is not None and start.model.class_names.get(targets[found], ()) != classes:
         return None

@@ -6,10 +6,10 @@ import pytest
 
 from stores.errors import InputError
 from stores.records import SurfaceRecord, VerdictStatus
+from stores.verdicts import STATUSES
 from workflows.cli.filters import SurfaceFilter
 from workflows.report.surface_filter import (
     SORTABLE,
-    STATUSES,
     parse_chemsys,
     parse_formula,
     parse_moment,

@@ -36,9 +36,12 @@ def model_folder(tmp_path_factory):
         patch.setattr("model.baselines.unseen_elements.FEWEST_LABELS", 20)
         ensemble = train_ensemble(data, grouped_split(data, "random"), preset)
     models = ensemble.descriptor_models["slab"]
-    unseen = {name: replace(one, correlation=0.7) for name, one in models.unseen.items()}
+    targets = {
+        name: replace(one, unseen=one.unseen and replace(one.unseen, correlation=0.7))
+        for name, one in models.targets.items()
+    }
     folder = tmp_path_factory.mktemp("model")
-    save_ensemble(replace(ensemble, descriptor_models={"slab": replace(models, unseen=unseen)}), folder)
+    save_ensemble(replace(ensemble, descriptor_models={"slab": replace(models, targets=targets)}), folder)
     return folder
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,17 +8,6 @@ import pytest
 
 from tests.execution.cluster import MG, PROJECT, LocalProject
 from tests.execution.slurm import running_slurm
-from tests.stores.mongo_server import MongoServer
-
-
-@pytest.fixture(scope="session")
-def mongodb() -> Iterator[str]:
-    """URI of a MongoDB server, ending in a slash."""
-    if real := os.environ.get("MGSURF_TEST_MONGODB_URI"):
-        yield real.rstrip("/") + "/"
-        return
-    with MongoServer() as server:
-        yield server.uri
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +18,9 @@ def slurm() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, mongodb: str, monkeypatch: pytest.MonkeyPatch) -> LocalProject:
+def project(tmp_path: Path, mongo_uri: str, monkeypatch: pytest.MonkeyPatch) -> LocalProject:
     """A project whose jobs nobody runs: no Slurm, no runner; its commands run in this process."""
-    made = LocalProject(tmp_path, mongodb, {})
+    made = LocalProject(tmp_path, mongo_uri, {})
     made.enter(monkeypatch)
     made.make_project()
     return made

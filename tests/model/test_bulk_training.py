@@ -85,7 +85,7 @@ def slab(partner: str = "Ag") -> Structure:
 def test_a_model_of_crystals_predicts_crystals_and_refuses_slabs(tmp_path):
     result, ensemble, _ = run(tmp_path, ("formation_energy",), with_slabs=False)
     assert ensemble.kinds == {"formation_energy": ("bulk",)} and result["noun"] == "crystal"
-    assert set(ensemble.descriptor_models["bulk"].forests) == {"formation_energy"}
+    assert set(ensemble.descriptor_models["bulk"].targets) == {"formation_energy"}
     assert result["metrics"]["formation_energy"]["facet_order"]["compounds"] == 0
     bulk = plain_structure(crystal("Ag", False), ensemble)
     assert isinstance(bulk, PlainBulk)
@@ -103,7 +103,7 @@ def test_slabs_and_crystals_in_one_model(tmp_path):
     result, ensemble, _ = run(tmp_path, targets, with_slabs=True)
     assert ensemble.kinds == {"surface_energy": ("slab",), "formation_energy": ("bulk",)}
     assert result["noun"] == "structure" and result["metrics"]["surface_energy"]["test"]["n"] > 0
-    assert {kind: set(one.forests) for kind, one in ensemble.descriptor_models.items()} == {
+    assert {kind: set(one.targets) for kind, one in ensemble.descriptor_models.items()} == {
         "slab": {"surface_energy"},
         "bulk": {"formation_energy"},
     }

@@ -41,7 +41,7 @@ def source(parts):
 def error(models, val):
     """MAE of the mean of trees and process."""
     x = describe_slabs([entry.graph for entry in val])
-    predicted = (models.forests[NAME].predict(x)[0] + models.processes[NAME].predict(x)) / 2
+    predicted = (models.targets[NAME].forest.predict(x)[0] + models.targets[NAME].process.predict(x)) / 2
     return float(np.nanmean(np.abs(predicted - labels(val, NAME))))
 
 
@@ -49,7 +49,7 @@ def test_rows_of_other_elements_help_and_are_handed_on(parts, source):
     train, val, _ = parts
     plain, tuned = fit(train, val), fit(train, val, source.rows)
     assert error(tuned, val) < 0.9 * error(plain, val)
-    assert len(tuned.processes[NAME].points) > len(plain.processes[NAME].points)
+    assert len(tuned.targets[NAME].process.points) > len(plain.targets[NAME].process.points)
     assert len(tuned.rows.descriptors) == len(train) + len(source.rows.descriptors)
     again = DescriptorModels.from_state(tuned.state())
     assert np.array_equal(again.rows.of_quantity(NAME), tuned.rows.of_quantity(NAME), equal_nan=True)
@@ -60,7 +60,7 @@ def test_rows_that_mislead_are_left_out(parts, source):
     wrong = {NAME: 0.5 - source.rows.labels[NAME]}
     tuned = fit(train, val, LabelledRows(source.rows.descriptors, source.rows.compounds, wrong))
     plain = fit(train, val)
-    assert len(tuned.processes[NAME].points) == len(plain.processes[NAME].points)
+    assert len(tuned.targets[NAME].process.points) == len(plain.targets[NAME].process.points)
     assert error(tuned, val) == pytest.approx(error(plain, val))
 
 
@@ -70,7 +70,8 @@ def test_rows_of_another_quantity_are_not_used(parts, source):
         source.rows.descriptors, source.rows.compounds, {"cleavage_energy": source.rows.labels[NAME]}
     )
     assert np.isnan(other.of_quantity(NAME)).all()
-    assert len(fit(train, val, other).processes[NAME].points) == len(fit(train, val).processes[NAME].points)
+    models, plain = fit(train, val, other), fit(train, val)
+    assert len(models.targets[NAME].process.points) == len(plain.targets[NAME].process.points)
     same = LabelledRows(other.descriptors, other.compounds, {f"{NAME}@there": source.rows.labels[NAME]})
     assert np.isfinite(same.of_quantity(f"{NAME}@here")).sum() == np.isfinite(source.rows.labels[NAME]).sum()
 

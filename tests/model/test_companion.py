@@ -82,7 +82,7 @@ def test_what_was_chosen_is_kept(monkeypatch):
     assert len(set(shares)) == 3  # so that none can be taken for another
     folds = np.arange(len(val)) % 3
     descriptor_models, held_out = DescriptorModels.fit(train, val, {name: network}, 5, 7, folds)
-    assert descriptor_models.shares == {name: shares}
+    assert {key: one.shares for key, one in descriptor_models.targets.items()} == {name: shares}
     for fold, row in enumerate(held_out[name]):
         k, (a, b, c) = fit_blend_weights(network, forest.predict(after)[0], stages, true, folds != fold)
         assert row == pytest.approx(a * network + b * forest.predict(after)[0] + c * stages[k])
@@ -90,7 +90,7 @@ def test_what_was_chosen_is_kept(monkeypatch):
     mixed = descriptor_models.predict({name: network}, graphs).mean[name]
     expected = shares[0] * network + shares[1] * forest.predict(after)[0] + shares[2] * stages[stage]
     assert mixed == pytest.approx(expected)
-    process = descriptor_models.processes[name]
+    process = descriptor_models.targets[name].process
     assert [np.allclose(s, process.predict(after, recognised)) for s in stages].index(True) == stage
 
 
@@ -101,9 +101,7 @@ def test_a_target_with_too_few_labels_is_left_to_the_networks():
     descriptor_models, held_out = DescriptorModels.fit(
         train, val, networks, 3, 0, np.zeros(len(val), dtype=np.intp)
     )
-    assert (
-        descriptor_models.shares == descriptor_models.processes == descriptor_models.forests == held_out == {}
-    )
+    assert descriptor_models.targets == held_out == {}
     blended = descriptor_models.predict(networks, [entry.graph for entry in val])
     assert blended.deviation == {}
     assert all(np.array_equal(blended.mean[name], networks[name]) for name in networks)
@@ -120,7 +118,7 @@ def test_targets_fitted_by_two_threads_are_those_of_one(monkeypatch):
         monkeypatch.setattr("model.baselines.blend.edge_threads", lambda n=n: n)
         monkeypatch.setattr(recent_fits, "_RECENT", OrderedDict())  # fitted again
         models, held_out = DescriptorModels.fit(train, val, networks, 3, 0, np.arange(len(val)) % 3)
-        assert list(models.forests) == list(networks)
+        assert list(models.targets) == list(networks)
         found.append((models.predict(networks, graphs).mean, held_out))
     for one, other in zip(*found, strict=True):
         for name in networks:

@@ -238,7 +238,7 @@ def test_a_model_read_again_predicts_the_same(finished, data):
     assert ensemble.kinds == {"hardness": ("composition",), "glass": ("composition",)}
     assert ensemble.class_names == {"glass": CLASSES}
     assert ensemble.class_models.kind == "composition"
-    assert set(ensemble.descriptor_models["composition"].forests) == {"hardness"}
+    assert set(ensemble.descriptor_models["composition"].targets) == {"hardness"}
     found = ensemble.predict(graphs)
     assert found.probabilities["glass"].sum(1) == pytest.approx(np.ones(len(graphs)))
     part = ensemble.predict(graphs[:7])

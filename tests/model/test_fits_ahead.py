@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.baselines import fits_ahead, recent_fits
+from model.baselines import recent_fits
 from model.baselines.blend import DescriptorModels
 from model.baselines.candidates import FitSettings
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import GaussianProcess
+from model.baselines.kinds import THREAD, fitting_ahead
 from model.baselines.recent_fits import recall
 from model.evaluation.metrics import labels
 from model.network.convolution import repeatable
@@ -91,25 +92,25 @@ def test_what_was_fitted_ahead_is_not_fitted_again(two_threads, fitted):
     needed = len(fitted)
     recent_fits._RECENT.clear()
     fitted.clear()
-    with repeatable(), fits_ahead.fitting_ahead(train, train.targets, 5, 3):
-        (thread,) = {one for one in threading.enumerate() if one.name == fits_ahead.THREAD}
+    with repeatable(), fitting_ahead(train, train.targets, 5, 3):
+        (thread,) = {one for one in threading.enumerate() if one.name == THREAD}
         thread.join(60)
-    assert {one.name for one in fitted} == {fits_ahead.THREAD} and len(fitted) == needed
+    assert {one.name for one in fitted} == {THREAD} and len(fitted) == needed
     after = fit_blend(train, val)
     assert len(fitted) == needed
-    for name, forest in plain.forests.items():
-        assert np.array_equal(forest.value, after.forests[name].value)
-        assert np.array_equal(plain.processes[name].coefficients, after.processes[name].coefficients)
+    for name, models in plain.targets.items():
+        assert np.array_equal(models.forest.value, after.targets[name].forest.value)
+        assert np.array_equal(models.process.coefficients, after.targets[name].process.coefficients)
 
 
 def test_with_one_thread_or_no_trees_nothing_is_fitted_ahead(two_threads, fitted):
     data = small_dataset()
-    with fits_ahead.fitting_ahead(data, data.targets, 0, 3):
+    with fitting_ahead(data, data.targets, 0, 3):
         pass
     torch.set_num_threads(1)
-    with fits_ahead.fitting_ahead(data, data.targets, 5, 3):
+    with fitting_ahead(data, data.targets, 5, 3):
         pass
-    assert not any(one.name == fits_ahead.THREAD for one in threading.enumerate())
+    assert not any(one.name == THREAD for one in threading.enumerate())
     assert not fitted
 
 
@@ -124,8 +125,8 @@ def test_fitting_ahead_ends_with_the_piece_at_hand_and_hides_no_error(two_thread
 
     monkeypatch.setattr(FitSettings, "fit", piece)
     data = small_dataset()
-    with repeatable(), fits_ahead.fitting_ahead(data, data.targets, 5, 3):
-        (thread,) = {one for one in threading.enumerate() if one.name == fits_ahead.THREAD}
+    with repeatable(), fitting_ahead(data, data.targets, 5, 3):
+        (thread,) = {one for one in threading.enumerate() if one.name == THREAD}
         assert begun.wait(10)
     may_end.set()
     thread.join(10)
@@ -141,7 +142,7 @@ def test_no_fit_outlives_the_error_of_a_training(two_threads, monkeypatch):
 
     monkeypatch.setattr(FitSettings, "fit", piece)
     data = small_dataset()
-    with pytest.raises(InputError), repeatable(), fits_ahead.fitting_ahead(data, data.targets, 5, 3):
+    with pytest.raises(InputError), repeatable(), fitting_ahead(data, data.targets, 5, 3):
         assert begun.wait(10)
         raise InputError("training diverged")
-    assert not any(one.name == fits_ahead.THREAD for one in threading.enumerate())
+    assert not any(one.name == THREAD for one in threading.enumerate())

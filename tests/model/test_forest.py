@@ -126,19 +126,19 @@ def test_an_ensemble_mixes_its_trees_and_never_shows_them_the_other_parts(pair):
     network = ensemble.members[0].predict(graphs)
     descriptors = describe_slabs(graphs)
     descriptor_models = ensemble.descriptor_models["slab"]
+    recognised = descriptor_models.compounds.recognise(graphs)
     for name in TINY.targets:
-        trees = descriptor_models.forests[name].predict(descriptors)[0]
-        a, b, c = descriptor_models.shares[name]
-        process = descriptor_models.processes[name].predict(
-            descriptors, descriptor_models.compounds.recognise(graphs)
-        )
+        models = descriptor_models.targets[name]
+        trees = models.forest.predict(descriptors)[0]
+        process = models.process.predict(descriptors, recognised)
+        a, b, c = models.shares
         assert found.mean[name] == pytest.approx(a * network[name] + b * trees + c * process)
         true = labels(dataset, name)
         error = np.abs(trees - true)
         assert np.nanmax(error[list(split.train)]) < 1e-6  # they know these by heart
         for part in (split.val, split.test):
             assert np.nanmedian(error[list(part)]) > 1e-4
-        assert len(descriptor_models.processes[name].points) == np.isfinite(true[list(split.train)]).sum()
+        assert len(models.process.points) == np.isfinite(true[list(split.train)]).sum()
 
 
 def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_path):
@@ -146,7 +146,8 @@ def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_pa
     graphs = [entry.graph for entry in dataset]
     save_ensemble(ensemble, tmp_path)
     again = load_ensemble(tmp_path)
-    assert again.descriptor_models["slab"].shares == ensemble.descriptor_models["slab"].shares
+    for name, models in ensemble.descriptor_models["slab"].targets.items():
+        assert again.descriptor_models["slab"].targets[name].shares == models.shares
     found, expected = again.predict(graphs), ensemble.predict(graphs)
     for name in TINY.targets:
         assert np.array_equal(found.mean[name], expected.mean[name])

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from model.baselines.blend import DescriptorModels
+from model.baselines.columns import slab_column_names, slab_columns
 from model.baselines.descriptors import descriptor_names
-from model.baselines.slab_columns import slab_column_names, slab_columns
 from model.foundation import potential as potentials
 from model.foundation.energies import EnergyCache, energy_key, magnesium_energy, slab_energies
 from model.foundation.features import describe_energies, feature_names
@@ -144,11 +144,12 @@ def test_trees_and_process_look_at_the_potential_and_remember_it():
         train, val = data.subset(range(0, len(data), 2)), data.subset(range(1, len(data), 2))
         networks = {NAME: np.zeros(len(val))}
         models = DescriptorModels.fit(train, val, networks, 10, 0, np.arange(len(val)) % 5)[0]
-        one = replace(models, shares={NAME: (0.0, 0.5, 0.5)}, unseen={})
+        alone = replace(models.targets[NAME], shares=(0.0, 0.5, 0.5), unseen=None)
+        one = replace(models, targets={NAME: alone})
         mean = one.predict(networks, [e.graph for e in val]).mean[NAME]
         errors[name] = float(np.nanmean(np.abs(mean - labels(val, NAME))))
         again = DescriptorModels.from_state(models.state())
-        assert again.forests[NAME].width == slab_columns([e.graph for e in val]).shape[1]
+        assert again.targets[NAME].forest.width == slab_columns([e.graph for e in val]).shape[1]
     assert errors["with"] < 0.8 * errors["without"]
     n = len(descriptor_names())
     assert len(slab_column_names(n)) == n and len(slab_column_names(n + 1)) == n + len(feature_names())
@@ -158,7 +159,7 @@ def test_models_with_too_few_labels_for_trees_are_read_again():
     known = with_potential(small_dataset().subset(range(12)), range(12))
     train, val = known.subset(range(8)), known.subset(range(8, 12))
     models = DescriptorModels.fit(train, val, {NAME: np.zeros(4)}, 10, 0, np.zeros(4, dtype=int))[0]
-    assert not models.forests
+    assert not models.targets
     again = DescriptorModels.from_state(models.state())
     assert np.array_equal(again.rows.descriptors, models.rows.descriptors)
 

@@ -43,17 +43,18 @@ def known(part):
 
 def error(models, part, sources=None):
     networks = {NAME: np.zeros(len(part))}
-    one = replace(models, shares={NAME: (0.0, 0.5, 0.5)}, unseen={})
+    alone = replace(models.targets[NAME], shares=(0.0, 0.5, 0.5), unseen=None)
+    one = replace(models, targets={NAME: alone})
     found = one.predict(networks, [entry.graph for entry in part], sources).mean[NAME]
     return float(np.nanmean(np.abs(found - labels(part, NAME))))
 
 
 def test_a_source_that_knows_more_is_looked_at(parts):
     models, plain = fit(parts, known), fit(parts, None)
-    assert models.sources == 1 and models.forests[NAME].width == D + 1
+    assert models.sources == 1 and models.targets[NAME].forest.width == D + 1
     assert error(models, parts[1], known(parts[1])[:, None]) < 0.8 * error(plain, parts[1])
     again = DescriptorModels.from_state(models.state())
-    assert again.sources == 1 and again.forests[NAME].width == D + 1
+    assert again.sources == 1 and again.targets[NAME].forest.width == D + 1
     with pytest.raises(InputError, match="do not fit its descriptors"):
         DescriptorModels.from_state({**models.state(), "sources": 2})
 
@@ -61,7 +62,7 @@ def test_a_source_that_knows_more_is_looked_at(parts):
 def test_a_source_that_knows_nothing_is_not_kept(parts):
     rng = np.random.default_rng(0)
     models = fit(parts, lambda part: rng.normal(size=len(part)))
-    assert models.sources == 0 and models.forests[NAME].width == D
+    assert models.sources == 0 and models.targets[NAME].forest.width == D
     assert "sources" not in models.state()
 
 

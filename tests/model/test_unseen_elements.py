@@ -55,14 +55,20 @@ def test_few_systems_have_no_folds(parts):
     assert Folds.of(train.subset([i for i, e in enumerate(train) if e.chemsys in few])) is None
 
 
+def with_unseen(models, **changes):
+    """Models of one target with other numbers for unseen elements."""
+    one = models.targets[NAME]
+    return replace(models, targets={NAME: replace(one, unseen=replace(one.unseen, **changes))})
+
+
 def test_unseen_elements_are_blended_with_their_own_shares(parts, models):
     _, val, outside = parts
-    special = models.unseen[NAME]
+    special = models.targets[NAME].unseen
     assert special.shares[0] == pytest.approx(NETWORK_SHARE) and sum(special.shares) == pytest.approx(1)
     slabs = [entry.graph for entry in (*val, *outside)]
     networks = {NAME: np.linspace(0.02, 0.06, len(slabs))}
     blended = models.predict(networks, slabs)
-    plain = replace(models, unseen={}).predict(networks, slabs)
+    plain = models.without_unseen().predict(networks, slabs)
     n = len(val)
     assert np.array_equal(blended.mean[NAME][:n], plain.mean[NAME][:n])
     assert np.isnan(blended.sigma[NAME][:n]).all() and (blended.sigma[NAME][n:] > 0).all()
@@ -90,13 +96,13 @@ def test_elements_count_for_a_target_by_its_own_labels(parts, models):
         fitted, _ = DescriptorModels.fit(
             without(train), without(val), networks, 20, 0, np.arange(len(val)) % 5
         )
-    assert fitted.unseen[NAME].elements > fitted.unseen["partial"].elements
+    assert fitted.targets[NAME].unseen.elements > fitted.targets["partial"].unseen.elements
     slabs = [entry.graph for entry in val]
     sigma = DescriptorModels.from_state(fitted.state()).predict(networks, slabs).sigma
     assert np.isnan(sigma[NAME]).all()
     assert np.isfinite(sigma["partial"]).tolist() == [entry.chemsys == alone for entry in val]
     # where all slabs have a label nothing changes, in files of earlier versions neither
-    old = replace(models, unseen={NAME: replace(models.unseen[NAME], elements=None)})
+    old = with_unseen(models, elements=None)
     for again in (models, DescriptorModels.from_state(old.state()), fitted):
         found = again.predict(networks, slabs)
         assert np.array_equal(found.mean[NAME], models.predict(networks, slabs).mean[NAME])
@@ -104,7 +110,7 @@ def test_elements_count_for_a_target_by_its_own_labels(parts, models):
 
 def test_known_compounds_share_less_of_their_errors(parts, models):
     _, val, outside = parts
-    models = replace(models, unseen={NAME: replace(models.unseen[NAME], correlation=0.6)})
+    models = with_unseen(models, correlation=0.6)
     slabs = [entry.graph for entry in (*val, *outside)]
     correlation = models.predict({NAME: np.zeros(len(slabs))}, slabs).correlation[NAME]
     assert correlation[len(val) :] == pytest.approx(0.6)
@@ -132,8 +138,8 @@ def test_energies_have_offsets_of_compounds_and_work_functions_have_none(parts):
     train, val, _ = parts
     networks = {name: np.zeros(len(val)) for name in (NAME, "work_function")}
     folds = np.zeros(len(val), dtype=np.intp)
-    processes = DescriptorModels.fit(train, val, networks, 3, 0, folds)[0].processes
-    assert processes[NAME].offset > 0 and processes["work_function"].offset is None
+    models = DescriptorModels.fit(train, val, networks, 3, 0, folds)[0].targets
+    assert models[NAME].process.offset > 0 and models["work_function"].process.offset is None
 
 
 def test_files_of_versions_without_them_predict_as_they_did(parts, models):
@@ -146,8 +152,8 @@ def test_files_of_versions_without_them_predict_as_they_did(parts, models):
         del values["process"]["compounds"], values["process"]["offset"]
     blended = DescriptorModels.from_state(state).predict(networks, slabs)
     assert blended.sigma == blended.correlation == {}
-    a, b, c = models.shares[NAME]
-    trees, process = models.forests[NAME], replace(models.processes[NAME], compounds=None, offset=None)
+    (a, b, c), trees = models.targets[NAME].shares, models.targets[NAME].forest
+    process = replace(models.targets[NAME].process, compounds=None, offset=None)
     from model.baselines.descriptors import describe_slabs
 
     x = describe_slabs(slabs)

@@ -32,7 +32,8 @@ def test_validation_labels_reach_trees_and_process_but_neither_weights_nor_calib
     after = with_validation_labels(before, data, split, 0)
     own, chosen = after.descriptor_models["composition"], before.descriptor_models["composition"]
     known = sum(data[i].targets["hardness"] is not None for i in (*split.train, *split.val))
-    assert len(own.processes["hardness"].points) == known > len(chosen.processes["hardness"].points)
+    own, chosen = own.targets["hardness"], chosen.targets["hardness"]
+    assert len(own.process.points) == known > len(chosen.process.points)
     assert own.shares == chosen.shares
     assert after.class_models.shares == before.class_models.shares
     assert after.calibration is before.calibration

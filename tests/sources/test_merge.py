@@ -9,6 +9,7 @@ from pymatgen.core.operations import SymmOp
 
 from stores.errors import InputError
 from stores.records import Provenance
+from tests.crystals import LOW_SYMMETRY, cells, in_another_setting
 from workflows.structures.crystal import crystal_of
 from workflows.structures.elements import crystal
 from workflows.structures.prototypes import PROTOTYPES, decorate, structure_for
@@ -16,19 +17,6 @@ from workflows.structures.sources.local import PrototypeSource
 from workflows.structures.sources.merge import full_identifiers, merge
 from workflows.structures.sources.protocol import Candidate, DatabaseValues
 
-LOW_SYMMETRY = {
-    "triclinic": Structure(
-        Lattice.from_parameters(4.1, 5.3, 6.2, 82.0, 77.0, 69.0),
-        ["Mg", "Mg", "Ag"],
-        [[0, 0, 0], [0.31, 0.42, 0.57], [0.66, 0.13, 0.21]],
-    ),
-    "monoclinic": Structure(
-        Lattice.monoclinic(5.1, 6.3, 4.4, 101.0),
-        ["Mg", "Mg", "Ag", "Ag"],
-        [[0.1, 0.2, 0.3], [0.9, 0.7, 0.7], [0.4, 0.05, 0.8], [0.6, 0.55, 0.2]],
-    ),
-    "orthorhombic": crystal(62, (7.1, 4.4, 8.3), [("Mg", (0.02, 0.25, 0.67)), ("Ag", (0.21, 0.25, 0.1))]),
-}
 CRYSTALS = LOW_SYMMETRY | {p.name: decorate(p, ("Mg", "Ag")) for p in PROTOTYPES}
 
 
@@ -38,33 +26,6 @@ def candidate(structure, identifier="x-1", source="mp", *, guess=False, values=(
         provenance=Provenance(source=source, identifiers=[identifier], lattice_is_guess=guess),
         label=identifier,
         values=tuple(values),
-    )
-
-
-@st.composite
-def cells(draw):
-    """A small supercell or another choice of cell, of either handedness."""
-    matrix = np.array(draw(st.lists(st.integers(-1, 1), min_size=9, max_size=9))).reshape(3, 3)
-    matrix = matrix + np.diag(draw(st.tuples(*[st.integers(0, 1)] * 3)))
-    return matrix if 0 < abs(round(np.linalg.det(matrix))) <= 3 else np.eye(3, dtype=int)
-
-
-def in_another_setting(structure, matrix, seed, noise=0.0, scale=1.0, primitive=False):
-    rng = np.random.default_rng(seed)
-    other = crystal_of(structure).primitive_structure if primitive else structure.copy()
-    other.make_supercell(matrix, to_unit_cell=True)
-    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))  # proper or improper: mirror images merge
-    other.apply_operation(SymmOp.from_rotation_and_translation(rotation, [0, 0, 0]))
-    other.translate_sites(range(len(other)), rng.random(3), frac_coords=True)
-    strain = scale * (np.eye(3) + noise / 10 * rng.uniform(-1, 1, (3, 3)))
-    shaken = (other.cart_coords + noise * rng.uniform(-1, 1, (len(other), 3))) @ strain
-    order = rng.permutation(len(other))
-    return Structure(
-        Lattice(other.lattice.matrix @ strain),
-        [other[i].specie for i in order],
-        shaken[order],
-        coords_are_cartesian=True,
-        to_unit_cell=True,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -24,7 +23,6 @@ from stores.records import (
     Verdicts,
 )
 from tests.methods import GPAW_DEMO
-from tests.stores.mongo_server import MongoServer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -32,16 +30,6 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 def old_store() -> bytes:
     """Return an SQLite store that mgsurf wrote before documents had checksums."""
     return gzip.decompress(Path(__file__).with_name("version_1.sqlite.gz").read_bytes())
-
-
-@pytest.fixture(scope="session")
-def mongo_uri() -> Iterator[str]:
-    """URI of a MongoDB server, to which a database's name is appended."""
-    if real := os.environ.get("MGSURF_TEST_MONGODB_URI"):
-        yield real.rstrip("/") + "/"
-        return
-    with MongoServer() as server:
-        yield server.uri
 
 
 @pytest.fixture(params=["sqlite", "memory", "mongodb", "folder"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
 from stores.errors import InputError
+from tests.crystals import LOW_SYMMETRY
 from workflows.analysis.wulff import Facet, wulff
 from workflows.structures.crystal import (
     Crystal,
@@ -54,11 +55,7 @@ CRYSTALS = {
     "As": crystal(166, (3.7598, 3.7598, 10.5475), [("As", (0, 0, 0.2271))]),
     "Pnma": crystal(62, (6.0, 4.1, 5.5), [("Mg", (0.18, 0.25, 0.62)), ("Pd", (0.03, 0.25, 0.12))]),
     "fcc": crystal(225, (4.05, 4.05, 4.05), [("Al", (0, 0, 0))]),
-    "monoclinic": Structure(
-        Lattice.monoclinic(5.1, 6.3, 4.4, 101.0),
-        ["Mg", "Mg", "Zn", "Zn"],
-        [[0.1, 0.2, 0.3], [0.9, 0.7, 0.7], [0.4, 0.05, 0.8], [0.6, 0.55, 0.2]],
-    ),
+    "monoclinic": LOW_SYMMETRY["monoclinic"],
 }
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     Floats = NDArray[np.float64]
-    Integers = NDArray[np.int64]
 
 BOND_FACTOR = 1.25
 """Two atoms are bonded within this multiple of the mean of their nearest-neighbour distances: it takes in

@@ -82,13 +82,11 @@ def judge_surface_energy(
     missing
         Why there is no value, if there is none.
     thresholds
-        Limits of the reconstruction scores.
+        Limits beyond which a value is rejected.
     """
-    verdict = _calculation_verdict(failed, unconverged, inconsistent, asymmetric)
-    if verdict is None and surface_energy is None:
-        verdict = Verdict(status=VerdictStatus.FAILED, reason=missing or "no surface energy was computed")
-    if verdict is None:
-        verdict = judge_reconstruction(reconstruction, thresholds)
+    absent = (missing or "no surface energy was computed") if surface_energy is None else ""
+    verdict = _calculation_verdict(failed, unconverged, inconsistent, asymmetric, absent)
+    verdict = verdict or judge_reconstruction(reconstruction, thresholds)
     if verdict is None and surface_energy is not None and surface_energy < 0:
         verdict = Verdict(
             status=VerdictStatus.NEGATIVE, reason=f"surface energy {surface_energy:.4f} eV/A^2 is below 0"
@@ -117,24 +115,16 @@ def judge_work_function(
     ----------
     result
         Of `workflows.analysis.work_function.work_function`; None if there was no potential.
-    reconstruction
-        Scores of the relaxed slab; None if nothing was relaxed.
     failed, unconverged
         Lines of `calculation_problems` on the slab's own calculations: bulk and references do not enter.
     inconsistent
         Lines on slab relaxation against static run, if they differ.
-    asymmetric
-        Why the two sides differ, for ingested slabs; empty if they do not.
-    missing
-        Why there is no potential, where the engine gives a reason.
-    thresholds
-        Limits of slope, spread and reconstruction scores.
+    reconstruction, asymmetric, missing, thresholds
+        See `judge_surface_energy`.
     """
-    verdict = _calculation_verdict(failed, unconverged, inconsistent, asymmetric)
-    if verdict is None and result is None:
-        verdict = Verdict(status=VerdictStatus.FAILED, reason=missing or "no planar potential was computed")
-    if verdict is None:
-        verdict = judge_reconstruction(reconstruction, thresholds)
+    absent = (missing or "no planar potential was computed") if result is None else ""
+    verdict = _calculation_verdict(failed, unconverged, inconsistent, asymmetric, absent)
+    verdict = verdict or judge_reconstruction(reconstruction, thresholds)
     if verdict is None and result is not None:
         limits = (thresholds.max_vacuum_slope, thresholds.max_vacuum_spread)
         lines = [result.reason] if result.reason else result.unevenness(*limits)
@@ -144,13 +134,18 @@ def judge_work_function(
 
 
 def _calculation_verdict(
-    failed: Sequence[str], unconverged: Sequence[str], inconsistent: Sequence[str], asymmetric: str
+    failed: Sequence[str],
+    unconverged: Sequence[str],
+    inconsistent: Sequence[str],
+    asymmetric: str,
+    absent: str,
 ) -> Verdict | None:
     for status, lines in (
         (VerdictStatus.FAILED, failed),
         (VerdictStatus.UNCONVERGED, unconverged),
         (VerdictStatus.INCONSISTENT_SETTINGS, inconsistent),
         (VerdictStatus.ASYMMETRIC, [asymmetric] if asymmetric else []),
+        (VerdictStatus.FAILED, [absent] if absent else []),
     ):
         if lines:
             return Verdict(status=status, reason="; ".join(" ".join(line.split()) for line in lines))

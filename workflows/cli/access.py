@@ -148,11 +148,12 @@ def pretrained_for(
     """
     from stores.connections import resolve_store_uri
     from stores.errors import InputError, StoreError
+    from stores.method_names import quantity_of
 
     try:
         for registry in _registries([resolve_store_uri(store) for store in (stores or [None])]):
             for card in reversed(registry.pretrained().values()):
-                heads = {target.partition("@")[0] for target in card.targets}
+                heads = {quantity_of(target) for target in card.targets}
                 settings = network_settings(card)
                 if settings.get("preset") == preset and not settings["params"] and heads & set(targets):
                     folder, line = registry.unpack(card, _unpacked()), _pretrained_line(card, registry)

@@ -121,12 +121,12 @@ def strategy_table(
     curves: Mapping[str, Sequence[Mapping[str, Any]]], saved: Sequence[Mapping[str, Any]]
 ) -> Table:
     """Table of the errors of each strategy after its last round and of the slabs it saves."""
+    from workflows.report.style import SYMBOLS
     from workflows.report.training_figures import significant, target_name, unit_of
 
     targets = [name for name in next(iter(curves.values()))[-1]["errors"] if name != "score"]
-    symbols = {"surface_energy": "γ", "work_function": "Φ"}
     errors = [
-        f"MAE {symbols.get(t, target_name(t))}\n" + (f"({unit_of(t)})" if unit_of(t) else "") for t in targets
+        f"MAE {SYMBOLS.get(t, target_name(t))}\n" + (f"({unit_of(t)})" if unit_of(t) else "") for t in targets
     ]
     headings = ("slabs", *errors, "error (σ)", "front\nfound", "slabs\nneeded", "ratio")
     table = Table(

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stores.errors import InputError, MgsurfError, pluralize
-from stores.method_names import count_records, rehearsal_filter
+from stores.method_names import count_records, count_verdicts, rehearsal_filter
 from workflows.cli.console import print_facts, print_table, print_text
 from workflows.cli.options import OUTPUT, CampaignArgument, JsonOption, ProjectOption, StoreOption
 from workflows.cli.typer_app import LOOK, app
 from workflows.cli.watching import View, watch
 from workflows.execution.running import read_running
-from workflows.report.surface_filter import STATUSES as VERDICTS
-from workflows.report.surface_filter import TARGETS
+from workflows.report.style import SYMBOLS
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
@@ -152,14 +151,7 @@ def _counts(store: SurfaceStore, of_campaign: dict[str, Any], *, rehearsed: bool
         "surfaces": count("surfaces", of_campaign),
         # reads the records, where `distinct` reads an index: damaged ones are named
         "compounds": sorted({found["formula"] for found in store.query(surfaces, ["formula"])}),
-        "verdicts": {
-            target: {
-                status: number
-                for status in VERDICTS
-                if (number := count("surfaces", {**of_campaign, f"verdicts.{target}.status": status}))
-            }
-            for target in TARGETS
-        },
+        "verdicts": count_verdicts(store, of_campaign, rehearsed=rehearsed),
         "calculations": {
             kind: {
                 status: count("calculations", {"kind": kind, "output.status": status}) for status in STATUSES
@@ -290,9 +282,8 @@ def _surface_facts(name: str, counts: dict[str, Any], by: str = "") -> Iterator[
     compounds = ", ".join(counts["compounds"][:10]) + (" ..." if len(counts["compounds"]) > 10 else "")
     yield name, f"{counts['surfaces']}" + (f" of {compounds}" if compounds else "") + by
     for target, verdicts in counts["verdicts"].items():
-        symbol = {"surface_energy": "γ", "work_function": "Φ"}[target]
         words = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in verdicts.items())
-        yield f"  {symbol}", words
+        yield f"  {SYMBOLS[target]}", words
 
 
 def calculation_table(counts: dict[str, dict[str, int]], heading: str = "calculations") -> Table:

@@ -428,9 +428,9 @@ def batch_table(chosen: Sequence[Suggested], targets: Sequence[str]) -> Table:
     """Table of chosen slabs with their predictions, costs and the reason of each choice."""
     from rich.text import Text
 
+    from workflows.report.style import SYMBOLS
     from workflows.report.training_figures import unit_of
 
-    symbols = {"surface_energy": "γ", "work_function": "Φ"}
     columns = [
         Column("rank", right=True),
         Column("compound"),
@@ -440,7 +440,7 @@ def batch_table(chosen: Sequence[Suggested], targets: Sequence[str]) -> Table:
     ]
     for target in targets:
         name, _, method = target.partition("@")
-        symbol = symbols.get(name, name.replace("_", " ")) + (f" {method.split('-')[0]}" if method else "")
+        symbol = SYMBOLS.get(name, name.replace("_", " ")) + (f" {method.split('-')[0]}" if method else "")
         columns.append(Column(f"{symbol}\n{unit_of(name)}", right=True))
     table = Table([*columns, Column("cost\ncore-h", right=True), Column("reason", wrap=True, room=12)])
     for number, one in enumerate(chosen, start=1):

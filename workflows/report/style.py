@@ -66,6 +66,7 @@ _PRINTED: Any = {
     "lines.markersize": 3.5,
 }
 
+SYMBOLS = {"surface_energy": "γ", "work_function": "Φ"}
 GAMMA_LABEL = r"surface energy $\gamma$ (eV/Å$^2$)"
 GAMMA_J_LABEL = r"$\gamma$ (J/m$^2$)"
 PHI_LABEL = r"work function $\Phi$ (eV)"

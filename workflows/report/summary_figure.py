@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
-from stores.verdicts import verdict_status
+from stores.verdicts import TARGETS, verdict_status
 from workflows.report.style import (
     GAMMA_LABEL,
     GREY,
@@ -137,7 +137,7 @@ def _draw_surface_energies(axes: Axes, lines: list[Row], shown: Sequence[Mapping
     axes.plot([], [], "o", color=PALETTE[0], label=_rich_in(shown) if binary else "surface energy")
     if binary:
         axes.plot([], [], "D", color=PALETTE[5], markersize=5, label="X-rich")
-    if any(verdict_status(r, t) != "accepted" for r in shown for t in ("surface_energy", "work_function")):
+    if any(verdict_status(r, t) != "accepted" for r in shown for t in TARGETS):
         axes.plot([], [], "o", color=GREY, markerfacecolor="white", label="rejected")
     axes.margins(x=0.08)
     axes.set_xlabel(GAMMA_LABEL)

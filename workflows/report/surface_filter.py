@@ -11,25 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, pluralize
 from stores.input_files import load_json
+from stores.verdicts import STATUSES, TARGETS
 from workflows.report.tables import EV_PER_A2_IN_J_PER_M2
 
 if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
 
-TARGETS = ("surface_energy", "work_function")
-
-# Those of stores.records.VerdictStatus and SurfaceRecord, which would cost the import of pydantic (0.2 s).
-STATUSES = (
-    "accepted",
-    "unconverged",
-    "negative",
-    "reconstructed",
-    "vacuum_not_flat",
-    "asymmetric",
-    "inconsistent_settings",
-    "faulty",
-    "failed",
-)
 SORTABLE = (
     "surface_energy",
     "surface_energy_x_rich",

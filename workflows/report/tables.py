@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import pluralize
-from stores.verdicts import verdict_status
+from stores.verdicts import TARGETS, verdict_status
 from workflows.analysis.stability_window import SAME_ENERGY, surface_energies_at
 from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2, reference_element_of
-from workflows.report.style import facet_text, signed, sort_key
+from workflows.report.style import SYMBOLS, facet_text, signed, sort_key
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def flat_rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for row in rows(records):
         verdicts = row.pop("verdicts") or {}
         row["miller_index"] = " ".join(str(i) for i in row["miller_index"] or ())
-        for target in ("surface_energy", "work_function"):
+        for target in TARGETS:
             verdict = verdicts.get(target) or {}
             row[f"{target}_verdict"] = verdict.get("status")
             row[f"{target}_reason"] = verdict.get("reason")
@@ -185,7 +185,7 @@ def status_style(status: str) -> str:
 def _verdict_cell(record: Mapping[str, Any]) -> Text:
     from rich.text import Text
 
-    words = [verdict_status(record, target) for target in ("surface_energy", "work_function")]
+    words = [verdict_status(record, target) for target in TARGETS]
     cell = Text()
     for word in words[:1] if words[0] == words[1] else words:
         cell.append(" / " if cell.plain else "").append(word.replace("_", " "), style=status_style(word))
@@ -195,7 +195,7 @@ def _verdict_cell(record: Mapping[str, Any]) -> Text:
 def _reasons(record: Mapping[str, Any]) -> str:
     """Join the reasons of both rejections; equal ones are given once."""
     lines = []
-    for target, symbol in (("surface_energy", "γ"), ("work_function", "Φ")):
+    for target, symbol in SYMBOLS.items():
         verdict = (record.get("verdicts") or {}).get(target) or {}
         if verdict.get("status") != "accepted" and verdict.get("reason"):
             lines.append((symbol, str(verdict["reason"])))

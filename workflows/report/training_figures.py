@@ -6,6 +6,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from stores.method_names import quantity_of
 from workflows.report.style import (
     GAMMA_LABEL,
     GREY,
@@ -50,7 +51,7 @@ def target_name(target: str) -> str:
 
 def unit_of(target: str, stated: str | None = None) -> str:
     """Return the unit of a target, as a model states it or as is agreed; empty where it is unknown."""
-    return (stated or "").replace("A^2", "Å²") or UNITS.get(target.partition("@")[0], "")
+    return (stated or "").replace("A^2", "Å²") or UNITS.get(quantity_of(target), "")
 
 
 def add_unit(text: str, target: str, stated: str | None = None) -> str:
@@ -130,7 +131,7 @@ def draw_parity(
             alpha=0.75,
             linewidths=0,
             zorder=3 + PARTS.index(part),
-            label=PART_NAMES[part] if narrow else _part_label(part, metrics[part], target),
+            label=PART_NAMES[part] if narrow else _part_label(part, metrics[part]),
             clip_on=False,
         )
     beyond = sum(not low <= r[f"{target}_predicted"] <= high for r in known)
@@ -155,7 +156,7 @@ def draw_parity(
                   fontsize=7.5, color=GREY)  # fmt: skip
 
 
-def _part_label(part: str, errors: Mapping[str, Any], target: str) -> str:
+def _part_label(part: str, errors: Mapping[str, Any]) -> str:
     if not errors["n"]:
         return f"{PART_NAMES[part]} (none)"
     r2 = "" if errors["r2"] is None else f", R² {errors['r2']:.3f}"

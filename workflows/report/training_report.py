@@ -109,7 +109,7 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
         f'<p class="lead">{escape(_summary(run))}</p>',
         *(_of_quantities(run, images) if run["metrics"] else ()),
         *_of_classes(run.get("classes", {}), _nouns(run), images),
-        *_of_importance(run, images),
+        *_of_importance(images),
         "<h2>Course of the training</h2>",
         "<p>Of the first member.</p>" if members > 1 else "",
         _image(images["history"], "Losses, weights of the losses and angle between gradients by epoch"),
@@ -145,7 +145,7 @@ def _nouns(run: Mapping[str, Any]) -> str:
     return f"{run.get('noun', 'slab')}s"
 
 
-def _of_importance(run: Mapping[str, Any], images: Mapping[str, str]) -> list[str]:
+def _of_importance(images: Mapping[str, str]) -> list[str]:
     if "importance" not in images:
         return []
     return [

@@ -8,9 +8,9 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.verdicts import STATUSES
 from workflows.report.style import sort_key
 from workflows.report.surface_filter import (
-    STATUSES,
     EnergyUnit,
     SurfaceFilter,
     count_selected,
@@ -18,7 +18,7 @@ from workflows.report.surface_filter import (
     select,
 )
 from workflows.report.tables import ROW_FIELDS, method_names, rich_end, rows
-from workflows.web.pages import PageRouter, TableLinks, one, query_texts, whole_number
+from workflows.web.pages import PageRouter, TableLinks, one, page_number, query_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +91,7 @@ def facets_data(store: SurfaceStore, given: Mapping[str, list[str]]) -> dict[str
         If a filter cannot be read.
     """
     filters = filters_from(given)
-    page = whole_number(given, "page", 1, 1, MOST_PAGES)
+    page = page_number(given, MOST_PAGES)
     total = count_selected(store, filters)
     found = select(store, replace(filters, limit=ROWS), READ, skip=ROWS * (page - 1)) if total else []
     pages = max(-(-total // ROWS), 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import one_line
 from stores.secrets import masked
-from workflows.report.surface_filter import STATUSES, TARGETS
+from stores.verdicts import STATUSES, TARGETS
 from workflows.web.pages import PageRouter, query_texts
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from stores.learning.candidates import CANDIDATES
 from stores.learning.history import REFRESHES, ROUNDS, Round
 from stores.learning.model_card import read_entry
 from stores.learning.registry import ModelRegistry
-from stores.method_names import rehearsal_filter
-from stores.verdicts import verdict_status
+from stores.method_names import quantity_of, rehearsal_filter
+from stores.verdicts import TARGETS, verdict_status
+from workflows.report.style import SYMBOLS
 from workflows.report.training_figures import target_name, unit_of
 from workflows.structures.naming import format_plane
 from workflows.web.charts import Chart, padded
@@ -189,8 +190,8 @@ def parity(store: SurfaceStore, card: ModelCard) -> dict[str, list[dict[str, Any
     points: dict[str, list[dict[str, Any]]] = {}
     for surface in newest:
         for target, found in (predicted.get(surface["id"]) or {}).get("predictions", {}).items():
-            field = target.partition("@")[0]
-            value = surface.get(field) if field in ("surface_energy", "work_function") else None
+            field = quantity_of(target)
+            value = surface.get(field) if field in TARGETS else None
             judged = verdict_status(surface, field)
             if value is None or found.get("value") is None or judged != "accepted":
                 continue
@@ -213,7 +214,7 @@ def parity_chart(target: str, points: Sequence[Mapping[str, Any]]) -> Any:
     values = [point[key] for point in points for key in ("computed", "predicted")]
     bounds = padded(values, 0.06, 1e-3)
     unit = f" ({unit_of(target)})" if unit_of(target) else ""
-    symbol = {"surface_energy": "γ", "work_function": "Φ"}.get(target.partition("@")[0], target_name(target))
+    symbol = SYMBOLS.get(quantity_of(target), target_name(target))
     chart = Chart(
         f"{symbol} predicted and computed",
         bounds,

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import MgsurfError, duration
 from stores.learning.candidates import CANDIDATES
-from stores.method_names import count_records
+from stores.method_names import count_records, count_verdicts
 from stores.settings_file import resolve_work_dir
 from workflows.execution.running import RunState, read_running
-from workflows.report.surface_filter import STATUSES, TARGETS
 from workflows.web.pages import PageRouter, query_texts
 
 if TYPE_CHECKING:
@@ -88,14 +87,7 @@ def _counts(store: SurfaceStore, *, rehearsed: bool) -> dict[str, Any]:
     count = partial(count_records, store, rehearsed=rehearsed)
     return {
         "surfaces": count("surfaces", {}),
-        "verdicts": {
-            target: {
-                status: number
-                for status in STATUSES
-                if (number := count("surfaces", {f"verdicts.{target}.status": status}))
-            }
-            for target in TARGETS
-        },
+        "verdicts": count_verdicts(store, {}, rehearsed=rehearsed),
         "calculations": {
             status: count("calculations", {"output.status": status}) for status in CALCULATION_STATUSES
         },

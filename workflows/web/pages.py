@@ -152,13 +152,13 @@ def one(given: Mapping[str, list[str]], name: str) -> str | None:
     return texts[0] if texts else None
 
 
-def whole_number(given: Mapping[str, list[str]], name: str, default: int, low: int, high: int) -> int:
-    """Return a whole number given in the address; an InputError unless it lies within the bounds."""
-    text = one(given, name)
+def page_number(given: Mapping[str, list[str]], last: int) -> int:
+    """Return the page of a table that the address names, from 1; an InputError beyond the last one."""
+    text = one(given, "page")
     if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or len(text) > 12 or not low <= int(text) <= high:
-        raise InputError(f"{name}: {text[:30]!r} is no whole number from {low} to {high}")
+        return 1
+    if not text.isascii() or not text.isdigit() or len(text) > 12 or not 1 <= int(text) <= last:
+        raise InputError(f"page: {text[:30]!r} is no whole number from 1 to {last}")
     return int(text)
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError
 from stores.learning.screenings import COLLECTION, ScreeningRecord, latest_screenings
 from workflows.flows.screening.ranking import CRITERIA, Application, Sort, rank
-from workflows.report.screening import facet_name, remarks
+from workflows.report.screening import SHOWN_SHARE, facet_name, remarks
 from workflows.web.charts import Chart, padded
-from workflows.web.pages import PageRouter, TableLinks, one, query_texts, whole_number
+from workflows.web.pages import PageRouter, TableLinks, one, page_number, query_texts
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -28,7 +28,6 @@ NAMED = 25
 LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 KNOWN = ("application", "sort", "page")
-SHOWN_SHARE = 0.01
 
 router = PageRouter()
 
@@ -56,7 +55,7 @@ def screening_data(store: SurfaceStore, given: Mapping[str, list[str]]) -> dict[
     """
     application = _application(one(given, "application"))
     field, descending = _order(one(given, "sort"))
-    page = whole_number(given, "page", 1, 1, 10**6)
+    page = page_number(given, 10**6)
     stored = store.count({}, COLLECTION)
     records = latest_screenings(store, most=MOST) if stored else []
     ranked = rank(records, application=application, sort=field, descending=descending)

@@ -10,11 +10,7 @@ from markupsafe import Markup, escape
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from workflows.analysis.wulff import WulffResult
-
-    Floats = NDArray[np.float64]
 
 REACH = 10.0
 """Distance of the farthest corner from the middle in a view."""

@@ -8,11 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stores.errors import EngineError, InputError
-from stores.input_files import read_object
-from stores.records import CalculationKind, CalculationOutput, Method, content_hash
+from stores.records import CalculationKind, CalculationOutput, Method
 from workflows.engines.gpaw.presets import (
     EIGENSOLVER,
     FEW_BOUND_STATES,
@@ -28,9 +25,19 @@ from workflows.engines.gpaw.presets import (
     setup_labels,
     setups_source,
 )
-from workflows.engines.gpaw.process import default_ranks, finished_answer, run_worker, structure_of_answer
+from workflows.engines.gpaw.process import default_ranks, run_worker
 from workflows.engines.kpoints import gamma_mesh, points_after_time_reversal
 from workflows.engines.registry import check_options
+from workflows.engines.worker_tasks import (
+    check_ordered,
+    earlier_task,
+    ended_in,
+    finished_answer,
+    free_flags,
+    geometry_of,
+    structure_of_answer,
+    with_hash,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,8 +46,6 @@ if TYPE_CHECKING:
 
     from workflows.engines.protocol import KMesh
 
-# Positions that went through a record and back agree to this (A).
-SAME_POSITION = 1e-4
 FLOAT_OPTIONS = ("cutoff", "k_density", "bulk_k_density", "smearing_width", "force_tolerance")
 LIMITS = ("maxiter", "max_ionic_steps", "gentler")
 WHOLE_OPTIONS = ("maxiter", "max_ionic_steps", "ranks")
@@ -169,11 +174,8 @@ class GPAWEngine:
         self, structure: Structure, free: Sequence[bool], kpoints: KMesh, directory: Path
     ) -> CalculationOutput:
         """Relax the atoms marked free by BFGS, symmetry kept; the others do not move."""
-        if len(free) != len(structure):
-            raise InputError(f"relax_slab: {len(free)} free flags for {len(structure)} atoms")
-        task = self._task(
-            CalculationKind.SLAB_RELAX, structure, mesh=list(kpoints), free=[bool(flag) for flag in free]
-        )
+        flags = free_flags(structure, free)
+        task = self._task(CalculationKind.SLAB_RELAX, structure, mesh=list(kpoints), free=flags)
         return self._run(task, structure, directory, kpoints)
 
     def static_slab(
@@ -192,19 +194,13 @@ class GPAWEngine:
         return self._run(task, structure, directory, kpoints)
 
     def _task(self, kind: CalculationKind, structure: Structure, **further: Any) -> dict[str, Any]:
-        if not structure.is_ordered:
-            raise InputError(
-                f"gpaw: {structure.composition.reduced_formula} has partly occupied sites; order it first"
-            )
-        symbols = [site.specie.symbol for site in structure]
-        self.check_elements(symbols)
-        settings = self.settings
-        elements = set(symbols)
+        check_ordered(structure, self.name)
+        geometry, settings = geometry_of(structure), self.settings
+        elements = set(geometry["symbols"])
+        self.check_elements(elements)
         task: dict[str, Any] = {
             "kind": kind.value,
-            "symbols": symbols,
-            "cell": structure.lattice.matrix.tolist(),
-            "positions": structure.cart_coords.tolist(),
+            **geometry,
             "settings": {
                 **asdict(settings),
                 "functional": "PBE",
@@ -217,13 +213,7 @@ class GPAWEngine:
             },
             **further,
         }
-        rounded = {
-            **task,
-            "settings": _without_limits(task["settings"]),
-            "cell": np.round(task["cell"], 6).tolist(),
-            "positions": np.round(task["positions"], 6).tolist(),
-        }
-        return {**task, "task_hash": content_hash(rounded)}
+        return with_hash(task, settings=_without_limits(task["settings"]))
 
     def _run(
         self, task: dict[str, Any], structure: Structure, directory: Path, kpoints: KMesh
@@ -279,7 +269,7 @@ def _reusable(prev_dir: Path, task: dict[str, Any]) -> dict[str, Any] | None:
     """Return the answer in `prev_dir` if its last geometry and settings are those of `task`."""
     import orjson
 
-    earlier = read_object(Path(prev_dir) / "input.json")
+    earlier = earlier_task(Path(prev_dir))
     answer = finished_answer(Path(prev_dir), earlier.get("task_hash", ""))
     if answer is None or answer["status"] != "ok" or not answer.get("potential"):
         return None
@@ -288,11 +278,7 @@ def _reusable(prev_dir: Path, task: dict[str, Any]) -> dict[str, Any] | None:
         earlier["symbols"] != task["symbols"]
         or _without_limits(earlier["settings"]) != wanted
         or list(answer["mesh"]) != list(task["mesh"])
-        or not all(
-            np.shape(answer[key]) == np.shape(task[key])
-            and np.allclose(answer[key], task[key], rtol=0.0, atol=SAME_POSITION)
-            for key in ("cell", "positions")
-        )
+        or not ended_in(answer, task)
     ):
         return None
     kept = {key: value for key, value in answer.items() if key not in ("ranks", "cpu_time")}

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import EngineError
 from stores.files import FileLock, write_file
-from stores.input_files import read_object
+from workflows.engines.worker_tasks import earlier_task, finished_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pymatgen.core import Structure
 
 # BLAS threads on top of MPI ranks make plane-wave DFT several times slower, so one thread each, always.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -176,12 +175,6 @@ def mpirun_command(mpirun: str, ranks: int) -> list[str]:
     return command
 
 
-def finished_answer(directory: Path, task_hash: str) -> dict[str, Any] | None:
-    """Return the answer that an earlier worker left in a folder for this very task, or None."""
-    answer = read_object(directory / "output.json")
-    return answer if answer.get("task_hash") == task_hash else None
-
-
 def run_worker(directory: Path, task: dict[str, Any], ranks: int) -> dict[str, Any]:
     """Run a task in its own folder and return the worker's answer.
 
@@ -224,7 +217,7 @@ def _no_worker_left(directory: Path) -> Iterator[int]:
 def _prepare(directory: Path, task: dict[str, Any], answer: dict[str, Any] | None) -> None:
     """Write `input.json` with what this task may resume from; a kill is safe after every step."""
     _clear_marks(directory)
-    earlier = read_object(directory / "input.json")
+    earlier = earlier_task(directory)
     if earlier.get("task_hash") != task["task_hash"]:
         # The journal of another task must not answer this one.
         (directory / "output.json").unlink(missing_ok=True)
@@ -319,16 +312,3 @@ def _crash_reason(directory: Path, code: int) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip(" -")]
     last = errors[-1] if errors else (lines[-1] if lines else "nothing was written")
     return f"gpaw: ended with status {code}: {last[:300]} (see {log})"
-
-
-def structure_of_answer(answer: dict[str, Any], structure: Structure) -> Structure:
-    """Return the structure with the cell and positions that a worker ended with, if it moved them."""
-    if answer.get("positions") is None:
-        return structure.copy()
-    return type(structure)(
-        answer["cell"],
-        structure.species,
-        answer["positions"],
-        coords_are_cartesian=True,
-        site_properties=structure.site_properties,
-    )

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from stores.errors import InputError
-from stores.records import CalculationKind, CalculationOutput, Method, content_hash
-from workflows.engines.gpaw.process import finished_answer, structure_of_answer
+from stores.records import CalculationKind, CalculationOutput, Method
 from workflows.engines.kpoints import gamma_mesh
 from workflows.engines.mlip.potentials import (
     DEFAULT,
@@ -24,8 +20,18 @@ from workflows.engines.mlip.potentials import (
     check_installed,
     package_version,
 )
-from workflows.engines.mlip.process import earlier_task, worker_of
+from workflows.engines.mlip.process import worker_of
 from workflows.engines.registry import check_options
+from workflows.engines.worker_tasks import (
+    check_ordered,
+    earlier_task,
+    ended_in,
+    finished_answer,
+    free_flags,
+    geometry_of,
+    structure_of_answer,
+    with_hash,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,7 +41,6 @@ if TYPE_CHECKING:
     from workflows.engines.protocol import KMesh
 
 K_DENSITY = 1.0  # of the meshes that records hold and nothing computes with (A)
-SAME_POSITION = 1e-4  # positions that went through a record and back agree to this (A)
 NO_WORK_FUNCTION = "an interatomic potential has no electrons: compute work functions with a DFT engine"
 AS_ANSWERED = ("status", "reason", "energy", "max_force", "ionic_steps", "wall_time")
 
@@ -109,9 +114,7 @@ class MlipEngine:
         self, structure: Structure, free: Sequence[bool], kpoints: KMesh, directory: Path
     ) -> CalculationOutput:
         """Relax the atoms marked free, symmetry kept; the others do not move."""
-        if len(free) != len(structure):
-            raise InputError(f"relax_slab: {len(free)} free flags for {len(structure)} atoms")
-        flags = [bool(flag) for flag in free]
+        flags = free_flags(structure, free)
         return self._run(CalculationKind.SLAB_RELAX, structure, kpoints, directory, free=flags)
 
     def static_slab(
@@ -125,24 +128,18 @@ class MlipEngine:
         return self._run(CalculationKind.SLAB_STATIC, structure, kpoints, directory)
 
     def _task(self, kind: CalculationKind, structure: Structure, **further: Any) -> dict[str, Any]:
-        if not structure.is_ordered:
-            raise InputError(
-                f"mlip: {structure.composition.reduced_formula} has partly occupied sites; order it first"
-            )
-        symbols = [site.specie.symbol for site in structure]
-        self.check_elements(symbols)
+        check_ordered(structure, self.name)
+        geometry = geometry_of(structure)
+        self.check_elements(geometry["symbols"])
         task: dict[str, Any] = {
             "kind": kind.value,
-            "symbols": symbols,
-            "cell": structure.lattice.matrix.tolist(),
-            "positions": structure.cart_coords.tolist(),
+            **geometry,
             "method": self.method().fingerprint,
             "force_tolerance": self.force_tolerance,
             "max_ionic_steps": self.max_ionic_steps,
             **further,
         }
-        rounded = task | {key: np.round(task[key], 6).tolist() for key in ("cell", "positions")}
-        return {**task, "task_hash": content_hash(rounded)}
+        return with_hash(task)
 
     def _run(
         self,
@@ -178,10 +175,6 @@ def _reusable(prev_dir: Path, task: dict[str, Any]) -> dict[str, Any] | None:
     answer = finished_answer(prev_dir, earlier.get("task_hash", ""))
     if answer is None or answer["status"] != "ok":
         return None
-    if any(earlier.get(key) != task[key] for key in ("symbols", "method")) or not all(
-        np.shape(answer[key]) == np.shape(task[key])
-        and np.allclose(answer[key], task[key], rtol=0.0, atol=SAME_POSITION)
-        for key in ("cell", "positions")
-    ):
+    if any(earlier.get(key) != task[key] for key in ("symbols", "method")) or not ended_in(answer, task):
         return None
     return {**answer, "details": {"reused_from": str(prev_dir)}, "wall_time": 0.0, "ionic_steps": 0}

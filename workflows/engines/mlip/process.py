@@ -15,8 +15,8 @@ from typing import Any
 
 from stores.errors import EngineError
 from stores.files import write_file
-from stores.input_files import read_object
-from workflows.engines.gpaw.process import ONE_THREAD, finished_answer
+from workflows.engines.gpaw.process import ONE_THREAD
+from workflows.engines.worker_tasks import finished_answer
 
 WORKER = Path(__file__).with_name("worker.py")
 SECONDS_TO_END = 5.0
@@ -112,8 +112,3 @@ def worker_of(preset: str) -> Worker:
         _WORKERS[key] = Worker(preset)
         atexit.register(_WORKERS[key].end)
     return _WORKERS[key]
-
-
-def earlier_task(directory: Path) -> dict[str, Any]:
-    """Return the task that a folder was computed for; empty if there is none."""
-    return read_object(directory / "input.json")

@@ -25,6 +25,7 @@ from workflows.engines.vasp.inputs import (
     method_tags,
 )
 from workflows.engines.vasp.potcars import FUNCTIONAL, POTCAR_LABELS, low_cutoffs, potcar_labels, read_potcar
+from workflows.engines.worker_tasks import free_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -184,10 +185,8 @@ class VaspEngine:
         self, structure: Structure, free: Sequence[bool], kpoints: KMesh, directory: Path
     ) -> CalculationOutput:
         """Relax the atoms marked free by conjugate gradients; the others do not move."""
-        if len(free) != len(structure):
-            raise InputError(f"relax_slab: {len(free)} free flags for {len(structure)} atoms")
         marked = structure.copy()
-        marked.add_site_property("selective_dynamics", [[bool(flag)] * 3 for flag in free])
+        marked.add_site_property("selective_dynamics", [[flag] * 3 for flag in free_flags(structure, free)])
         return self._run(SlabRelaxSetGenerator, marked, kpoints, directory)
 
     def static_slab(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import InputError, pluralize
+from stores.errors import pluralize
 from stores.files import replacing
 from stores.input_files import is_compressed, open_input
 from stores.records import CalculationKind, CalculationOutput, CalculationStatus, content_hash
@@ -38,6 +38,7 @@ from workflows.engines.vasp.restart import (
     read_note,
     write_note,
 )
+from workflows.engines.worker_tasks import check_ordered
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -84,10 +85,7 @@ def run_calculation(
     OSError
         If the disk is full.
     """
-    if not structure.is_ordered:
-        raise InputError(
-            f"vasp: {structure.composition.reduced_formula} has partly occupied sites; order it first"
-        )
+    check_ordered(structure, "vasp")
     vasp_command(control)  # a missing program is reported before anything is written
     cell, order = sorted_cell(structure)
     generator.structure = cell

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import InputError, duration, pluralize
+from stores.method_names import quantity_of
 from stores.plain import finite
+from stores.verdicts import TARGETS
 from workflows.flows.figures.inputs import (
     Drawn,
     MissingDataError,
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-TARGETS = ("surface_energy", "work_function")
 SINGLE = {"surface_energy": "stl-surface-energy", "work_function": "stl-work-function"}
 _SAME = 0.98
 """Share of common slabs from which test sets count as one: presets find identical slabs in own graphs."""
@@ -224,7 +225,7 @@ def _correlations(inputs: FigureInputs) -> tuple[list[str], dict[str, NDArray[np
     if ensemble is None:
         run = _one_model(inputs)
         ensemble, name = load_ensemble(run.folder), run.preset
-    targets = tuple(dict.fromkeys(target.partition("@")[0] for target in ensemble.targets))
+    targets = tuple(dict.fromkeys(quantity_of(target) for target in ensemble.targets))
     dataset = inputs.datasets(ensemble.graph_settings, targets)
     known = set(ensemble.elements)
     symbols = [s for s in partner_elements([entry.elements for entry in dataset]) if s in known]

@@ -22,7 +22,7 @@ from stores.labelled import labelled_slabs
 from stores.learning.model_card import is_version, or_the_folder
 from stores.learning.registry import ModelRegistry
 from stores.learning.snapshots import find_snapshot, list_snapshots
-from stores.method_names import is_dft
+from stores.method_names import is_dft, quantity_of
 from workflows.flows.learning.candidates import slab_core_hours
 
 if TYPE_CHECKING:
@@ -222,19 +222,14 @@ def methods_of_labels(slabs: Iterable[LabelledSlab], targets: Sequence[str]) -> 
     counts: dict[str, Counter[str]] = {name: Counter() for name in targets}
     for slab in slabs:
         for name in targets:
-            if target_of(name) in slab.targets:
+            if quantity_of(name) in slab.targets:
                 counts[name][slab.method] += 1
     return {name: count.most_common(1)[0][0] for name, count in counts.items() if count}
 
 
-def target_of(head: str) -> str:
-    """Return the target of a head such as ``surface_energy@vasp-production-...``."""
-    return head.partition("@")[0]
-
-
 def _row(slab: LabelledSlab, targets: Sequence[str], methods: Mapping[str, str]) -> list[float]:
     return [
-        slab.targets.get(target_of(name), np.nan) if methods.get(name) == slab.method else np.nan
+        slab.targets.get(quantity_of(name), np.nan) if methods.get(name) == slab.method else np.nan
         for name in targets
     ]
 
@@ -249,7 +244,7 @@ def _spreads(values: NDArray[np.float64]) -> list[float] | None:
 def _objective(acquisition: AcquisitionSettings, targets: Sequence[str], method: Method) -> Objective:
     maximise, minimise = acquisition.maximise, acquisition.minimise
     if not maximise and not minimise:
-        there = {target_of(name) for name in targets}
+        there = {quantity_of(name) for name in targets}
         maximise, minimise = (tuple(n for n in names if n in there) for names in DEFAULT_OBJECTIVE)
     own = (method.family, method.fingerprint, method.whole_fingerprint)
     heads = [[_head(name, targets, own) for name in names] for names in (maximise, minimise)]
@@ -319,7 +314,7 @@ def metadata_of(model: str, store: SurfaceStore, targets: Sequence[str], default
             for slab in labelled_slabs(store, with_slabs=False)
             if (slab.record_id in records if records else is_dft(slab.method))
         ]
-        found = methods_of_labels(slabs, [name for name in targets if target_of(name) == name]) | found
+        found = methods_of_labels(slabs, [name for name in targets if quantity_of(name) == name]) | found
     return ModelMetadata({name: found.get(name, default) for name in targets}, split=split)
 
 
