@@ -1,4 +1,4 @@
-"""A study in several processes that share its folder: nothing twice, nothing left, no waiting without need."""
+"""A study in several processes that share its folder: nothing twice, nothing left, no needless waiting."""
 
 from __future__ import annotations
 
