@@ -87,7 +87,7 @@ def transfer(
             from workflows.execution.remote.study import QueuedStudy
 
             queued = QueuedStudy(read, study_file.absolute(), folder.absolute(), processes)
-            return submission.run(queued, len(left))
+            return submission.run(queued, len(left), study_file, folder, as_json=as_json)
         results, problems = run_study(study, data, folder, processes=processes, tell=progress.step)
     rows = results_of.flat_rows(data, results)
     cells = results_of.cells(rows)
