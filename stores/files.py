@@ -15,6 +15,7 @@ import os
 import secrets
 import shutil
 import socket
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -200,6 +201,26 @@ def locked(path: Path, timeout: float | None = None, advice: str = "") -> Iterat
         yield lock
     finally:
         lock.release()
+
+
+def check_locks(folder: Path, advice: str) -> None:
+    """Refuse a folder on a file system without locks: `InputError` that ends with `advice`."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise InputError(f"{folder}: its file system has no locks (flock): {advice}") from None
+
+
+def in_use(path: Path) -> bool:
+    """Return whether another process holds the lock of a file; of one that cannot be opened nobody does."""
+    try:
+        with path.open("r+", encoding="utf-8") as file:
+            return not FileLock._try(file, wait=False)
+    except OSError:  # not there, or not to be written: whoever takes the lock gets the error
+        return False
 
 
 def process_start(pid: int) -> str:

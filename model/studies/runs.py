@@ -1,18 +1,22 @@
 """The trainings of a study, in one process or several: finished runs are read, unfinished ones resumed.
 
+Several calls, on one machine or on nodes that share the folder, divide the trainings among themselves: what
+another process trains is left to it, and what depends on that is waited for, never trained twice.
 Their cost is estimated from a timed run on a sample of each data set.
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import process_time
+from time import process_time, sleep
 from typing import TYPE_CHECKING, Any
 
 from model.data.splits import Split
@@ -21,7 +25,7 @@ from model.studies.study import STRATEGIES
 from model.training.ablation import Step
 from model.training.ensemble_files import load_ensemble
 from model.training.presets import find_preset, with_params
-from model.training.runs import RunSettings, Transfer, read_run, run_training
+from model.training.runs import RunSettings, Transfer, in_work, read_run, run_training
 from stores.errors import MgsurfError, StoreError
 from stores.files import InUseError
 
@@ -34,6 +38,11 @@ if TYPE_CHECKING:
 
     Tell = Callable[[Step], None]
 
+LOG = logging.getLogger(__name__)
+
+PAUSE = 5.0
+"""Time between two looks at trainings of other processes (s)."""
+
 
 @dataclass(frozen=True)
 class TaskResult:
@@ -44,9 +53,18 @@ class TaskResult:
 
 
 def run_study(
-    study: Study, data: StudyData, folder: Path, *, processes: int = 1, tell: Tell | None = None
+    study: Study,
+    data: StudyData,
+    folder: Path,
+    *,
+    processes: int = 1,
+    tell: Tell | None = None,
+    shared: bool = False,
 ) -> tuple[list[TaskResult], list[str]]:
     """Run the trainings of a study; finished ones of the folder are read.
+
+    What another process trains is left out as long as there is anything else to train. While trainings that
+    begin with it are left, it is looked at every `PAUSE` seconds; otherwise the call ends.
 
     Parameters
     ----------
@@ -58,11 +76,13 @@ def run_study(
         In which trainings run side by side.
     tell
         Called before each training or, with several processes, after it, and with one after each epoch.
+    shared
+        Whether trainings that are left to other processes are as good as done; else there is a line for each.
 
     Returns
     -------
     tuple
-        What was trained, in the order of the study, and a line for each training that failed.
+        What was trained, in the order of the study, and a line for each training that failed or was left.
 
     Raises
     ------
@@ -72,13 +92,16 @@ def run_study(
         If every training failed, or a process ended before its time.
     """
     tasks = study.tasks()
-    runner = _Runner(tasks, tell or (lambda _: None))
+    runner = _Runner(tasks, folder, tell or (lambda _: None))
     if processes == 1:
-        for number, task in enumerate(tasks):
-            if runner.can_start(task):
-                runner.take(task, lambda task=task, n=number: runner.train_here(data, folder, task, n))  # type: ignore[misc]
+        _one_by_one(runner, data)
     else:
-        _in_processes(runner, study, folder, processes)
+        _in_processes(runner, study, processes)
+    if not shared:
+        runner.problems += [
+            f"{task.label()}: is in work elsewhere; run the same command again later"
+            for task in runner.waiting
+        ]
     if not runner.results and runner.problems:
         raise MgsurfError(runner.problems[0])
     results = [TaskResult(task, runner.results[task]) for task in tasks if task in runner.results]
@@ -127,6 +150,11 @@ def read_data(study: Study) -> StudyData:
 def unfinished(tasks: Sequence[Task], folder: Path) -> list[Task]:
     """Return the trainings that a folder does not hold finished."""
     return [task for task in tasks if read_run(folder / task.folder()) is None]
+
+
+def open_trainings(tasks: Sequence[Task], folder: Path) -> list[Task]:
+    """Return the trainings that are not finished and that no other process runs."""
+    return [task for task in unfinished(tasks, folder) if not in_work(folder / task.folder())]
 
 
 SAMPLE = 64  # graphs of a data set that are timed; an epoch of them takes a tenth of a second
@@ -198,47 +226,84 @@ def _timed(data: StudyData, name: str) -> _Timed:
 class _Runner:
     """Results and problems of a study, and what waits for what."""
 
-    def __init__(self, tasks: Sequence[Task], tell: Tell) -> None:
-        self.tasks, self.tell = tasks, tell
+    def __init__(self, tasks: Sequence[Task], folder: Path, tell: Tell) -> None:
+        self.tasks, self.folder, self.tell = tasks, folder, tell
+        self.waiting = dict.fromkeys(tasks)  # neither finished nor failed, in order
+        self.held: set[Task] = set()  # of these in work in another process when last looked at
         self.results: dict[Task, dict[str, Any]] = {}
         self.failed: set[Task] = set()
         self.problems: list[str] = []
+        self._named: set[Task] = set()  # that others hold and this process has waited for
 
     def can_start(self, task: Task) -> bool:
         """Whether its pre-training is finished; notes the task as failed if that has failed."""
         if task.source in self.failed:
-            self.failed.add(task)  # the line of its pre-training states the reason
+            self._fail(task)  # the line of its pre-training states the reason
             return False
         return task.source is None or task.source in self.results
 
+    def is_free(self, task: Task) -> bool:
+        """Whether no other process trains it now."""
+        held = in_work(self.folder / task.folder())
+        (self.held.add if held else self.held.discard)(task)
+        return not held
+
     def take(self, task: Task, result: Callable[[], dict[str, Any]]) -> None:
-        """Keep a result, or the reason why there is none."""
+        """Keep a result, or the reason why there is none; what another process took meanwhile waits."""
         try:
             self.results[task] = result()
+            del self.waiting[task]
         except InUseError:
-            self.failed.add(task)
-            self.problems.append(f"{task.label()}: is in work elsewhere; run the same command again later")
+            self.held.add(task)
         except StoreError:
             raise  # a full disk fails every other training, too
         except MgsurfError as error:
-            self.failed.add(task)
+            self._fail(task)
             self.problems.append(f"{task.label()}: {error}")
 
-    def train_here(self, data: StudyData, folder: Path, task: Task, number: int) -> dict[str, Any]:
+    def wait_for_others(self) -> bool:
+        """Wait if trainings are left that begin with one of another process; False if there are none."""
+        sources = {task.source for task in self.waiting if task not in self.held and task.source is not None}
+        if not sources:
+            return False
+        for source in sources - self._named:
+            LOG.warning("%s: is in work in another process; the rest waits for it", source.label())
+        self._named |= sources
+        sleep(PAUSE)
+        return True
+
+    def train_here(self, data: StudyData, task: Task) -> dict[str, Any]:
         """Train in this process, with progress epoch by epoch."""
-        self.tell(Step(number, len(self.tasks), task))
+        number, total = self.ended, len(self.tasks)
+        self.tell(Step(number, total, task))
         return train_task(
-            data,
-            folder,
-            task,
-            lambda member, line: self.tell(Step(number, len(self.tasks), task, member, line)),
+            data, self.folder, task, lambda member, line: self.tell(Step(number, total, task, member, line))
         )
 
+    @property
+    def ended(self) -> int:
+        """Number of trainings that are finished or have failed."""
+        return len(self.tasks) - len(self.waiting)
 
-def _in_processes(runner: _Runner, study: Study, folder: Path, processes: int) -> None:
+    def _fail(self, task: Task) -> None:
+        self.failed.add(task)
+        del self.waiting[task]
+
+
+def _one_by_one(runner: _Runner, data: StudyData) -> None:
+    """Train in this process, in order; what others hold is tried again after the rest."""
+    while True:
+        before = runner.ended
+        for task in list(runner.waiting):
+            if runner.can_start(task) and runner.is_free(task):
+                runner.take(task, partial(runner.train_here, data, task))
+        if runner.ended == before and not runner.wait_for_others():
+            return
+
+
+def _in_processes(runner: _Runner, study: Study, processes: int) -> None:
     """Start each training when its pre-training is finished, so many at a time."""
     context = multiprocessing.get_context("spawn")
-    waiting = list(runner.tasks)
     running: dict[Future[dict[str, Any]], tuple[int, Task]] = {}
     pools = [
         ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(study,))
@@ -246,22 +311,26 @@ def _in_processes(runner: _Runner, study: Study, folder: Path, processes: int) -
     ]
     trained: list[set[tuple[Any, ...]]] = [set() for _ in pools]  # training sets that each process has had
     try:
-        while waiting or running:
-            ready = [task for task in waiting if runner.can_start(task)]
+        while True:
+            begun = {task for _, task in running.values()}
+            ready = [task for task in list(runner.waiting) if task not in begun and runner.can_start(task)]
             # no more than can begin: what gets ready meanwhile is earlier in the study than the rest
             for place in sorted(set(range(processes)) - {place for place, _ in running.values()}):
-                if (task := _next_task(ready, trained, place)) is not None:
+                while (task := _next_task(ready, trained, place)) is not None:
                     ready.remove(task)
-                    trained[place].add(_training_set(task))
-                    running[pools[place].submit(_train_there, folder, task)] = place, task
-            begun = {task for _, task in running.values()}
-            waiting = [task for task in waiting if task not in runner.failed and task not in begun]
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    if runner.is_free(task):
+                        trained[place].add(_training_set(task))
+                        running[pools[place].submit(_train_there, runner.folder, task)] = place, task
+                        break
+            if not running:
+                if runner.wait_for_others():
+                    continue
+                return
+            done, _ = wait(running, PAUSE if runner.held else None, return_when=FIRST_COMPLETED)
             for future in done:
                 _, task = running.pop(future)
                 runner.take(task, future.result)
-                finished = len(runner.tasks) - len(running) - len(waiting)
-                runner.tell(Step(finished, len(runner.tasks), task))
+                runner.tell(Step(runner.ended, len(runner.tasks), task))
     except BrokenExecutor as error:
         raise MgsurfError(
             "a process of the study ended before its time (out of memory?); finished trainings are kept, run "

@@ -33,7 +33,7 @@ from model.training.source import descriptors_key
 from model.training.transfer import Adaptation, Start, new_elements, weights_key
 from model.training.validation_labels import predict_unseen, with_validation_labels
 from stores.errors import InputError
-from stores.files import locked
+from stores.files import in_use, locked
 from stores.records import content_hash
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 FORMAT = "mgsurf run 1"
+LOCK = "run.lock"  # held by the process that trains in the folder
 
 FEWEST_SLABS = 15  # labelled slabs below which no set would be worth its name
 
@@ -241,25 +242,40 @@ def run_training(
     split = divide(dataset) if divide is not None else None
     if split is not None:
         identity["sets"] = content_hash([[dataset[i].record_id for i in split.part(name)] for name in PARTS])
-    if (finished := read_run(folder)) is not None:
-        if {key: finished.get(key) for key in identity} != identity:
-            version = ""
-            if made := written_by(finished.get("code")):
-                version = f"; {made}: presets may differ"
-            raise InputError(
-                f"{folder}: holds a finished run of other settings or data ({finished['label']}{version}); "
-                "choose another folder with --output, or delete this one (mgsurf train --overwrite trains "
-                "again there)"
-            )
-        if dataset.snapshot not in (None, finished.get("snapshot")):  # of the very same data
-            finished["snapshot"] = dataset.snapshot
-            write_json(folder / "run.json", finished)
+    if (finished := _finished(folder, identity, dataset)) is not None:
         return finished
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / "run.lock", 0, "choose another folder with --output"):
+    with locked(folder / LOCK, 0, "choose another folder with --output"):
+        if (finished := _finished(folder, identity, dataset)) is not None:
+            return finished  # another process ended it between the look and the lock
         return _run(
             preset, dataset, split, settings, folder, identity, progress, keep_model, angle_batches, processes
         )
+
+
+def in_work(folder: Path) -> bool:
+    """Return whether another process trains in a folder."""
+    return in_use(folder / LOCK)
+
+
+def _finished(folder: Path, identity: Mapping[str, Any], dataset: Dataset) -> dict[str, Any] | None:
+    """Read the finished run of a folder, None if there is none; InputError if it is another run."""
+    finished = read_run(folder)
+    if finished is None:
+        return None
+    if {key: finished.get(key) for key in identity} != identity:
+        version = ""
+        if made := written_by(finished.get("code")):
+            version = f"; {made}: presets may differ"
+        raise InputError(
+            f"{folder}: holds a finished run of other settings or data ({finished['label']}{version}); "
+            "choose another folder with --output, or delete this one (mgsurf train --overwrite trains "
+            "again there)"
+        )
+    if dataset.snapshot not in (None, finished.get("snapshot")):  # of the very same data
+        finished["snapshot"] = dataset.snapshot
+        write_json(folder / "run.json", finished)
+    return finished
 
 
 def _without_leak(settings: RunSettings, transfer: Transfer, dataset: Dataset) -> RunSettings:

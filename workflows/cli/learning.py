@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,13 +17,12 @@ from stores.paths import expand_user
 from workflows.cli.completion import models_and_folders
 from workflows.cli.options import JsonOption, MethodOption, OutputOption, QuietOption, StoreOption
 from workflows.execution.progress_bar import show_in_open_bar
+from workflows.flows.learning.labelled_datasets import labelled_datasets
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from model.data.dataset import Dataset
-    from model.graphs.graph import GraphSettings
     from model.training.ablation import Step
     from model.training.runs import Datasets, Transfer
     from model.training.train import Progress
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
     Found = tuple[Path, dict[str, Any]]
     """Folder of a model, and the settings that it was trained with."""
-
-LOG = logging.getLogger(__name__)
 
 DEFAULT_PRESET = "sem-cgcnn"
 PRESETS = (
@@ -262,62 +259,8 @@ def require_network(*more: str) -> None:
 def labelled_slabs(
     stores: Sequence[str | None], method: str | None, snapshot: str | None = None, *, separate: bool = False
 ) -> Datasets:
-    """Return the labelled slabs of stores as a picklable function that builds data sets, graphs cached.
-
-    Raises
-    ------
-    InputError
-        If a snapshot is combined with a method or several stores, which it fixes itself.
-    """
-    from stores.connections import resolve_store_uri
-
-    uris = tuple(dict.fromkeys(resolve_store_uri(uri) for uri in stores or [None]))
-    if method is not None and snapshot is not None:
-        raise InputError(
-            "--method and --snapshot exclude each other: a snapshot has its methods; leave one out"
-        )
-    if snapshot is not None and (len(uris) > 1 or separate):
-        raise InputError("--snapshot goes with one --store and without --separate: it fixes what is in it")
-    return partial(_load, uris, method, snapshot, separate)
-
-
-@cache
-def _load(
-    uris: tuple[str, ...],
-    method: str | None,
-    snapshot: str | None,
-    separate: bool,
-    settings: GraphSettings,
-    targets: tuple[str, ...],
-) -> Dataset:
-    from model.data.dataset import Dataset
-    from model.graphs.cache import GraphCache
-    from stores.exclusions import excluded_line
-
-    # graphs alone take seconds; a potential is called for minutes
-    tick = partial(show_in_open_bar, settings.potential) if settings.potential else None
-    if snapshot is not None:
-        found = Dataset.from_snapshot(
-            uris[0], snapshot, targets or None, settings=settings, cache=GraphCache(), tick=tick
-        )
-    else:
-        methods = None if method is None else [method]
-        found = Dataset.from_store(
-            uris,
-            targets or None,
-            settings=settings,
-            methods=methods,
-            separate=separate,
-            cache=GraphCache(),
-            tick=tick,
-        )
-    if found.skipped:
-        LOG.warning("%d labelled slabs are left out; the first: %s", len(found.skipped), found.skipped[0])
-    if found.left_out:
-        LOG.warning("%s", found.left_out)
-    if line := excluded_line(found.excluded):
-        LOG.warning("%s", line)
-    return found
+    """Return the labelled slabs of stores as `labelled_datasets` does, with progress on the open bar."""
+    return labelled_datasets(stores, method, snapshot, separate=separate, tick=show_in_open_bar)
 
 
 @contextmanager

@@ -56,6 +56,9 @@ ProjectOption = Annotated[
         help="Project of jobflow-remote, as mgsurf init-hpc makes it. Else JFREMOTE_PROJECT.",
     ),
 ]
+WorkerOption = Annotated[
+    str | None, typer.Option("--worker", metavar="NAME", help="Worker of the project; the first by default.")
+]
 JsonOption = Annotated[bool, _output_option("--json", help="Print JSON instead of a table.")]
 CsvOption = Annotated[bool, _output_option("--csv", help="Print CSV instead of a table.")]
 OutputOption = Annotated[Path | None, _output_option("--output", "-o", metavar="PATH", help="Output path.")]

@@ -9,7 +9,13 @@ import typer
 
 from stores.errors import InputError, pluralize
 from workflows.cli.console import print_facts, print_text
-from workflows.cli.options import CampaignArgument, CampaignFile, ProjectOption, StoreOption
+from workflows.cli.options import (
+    CampaignArgument,
+    CampaignFile,
+    ProjectOption,
+    StoreOption,
+    WorkerOption,
+)
 from workflows.cli.typer_app import QUEUE, app
 
 if TYPE_CHECKING:
@@ -29,9 +35,7 @@ _STYLES = {"done": "green", "running": "green", "failed": "red", "cancelled": "y
 def submit(
     campaign: CampaignFile,
     project: ProjectOption = None,
-    worker: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Worker of the project; the first by default.")
-    ] = None,
+    worker: WorkerOption = None,
     again: Annotated[
         bool, typer.Option("--again", help="Submit once more what was submitted before.")
     ] = False,
@@ -185,16 +189,18 @@ def retry(
     """
     from workflows.execution.remote.project import METADATA, open_project
     from workflows.execution.remote.status import retry_failed
+    from workflows.flows.learning.study_file import is_study
 
     if not failed:
         raise typer.BadParameter("name the jobs: --failed", param_hint="'--failed'")
-    settings = _campaign(campaign)
+    name = _name(campaign)
+    settings = _campaign(campaign) if campaign and not is_study(campaign) else None
     with open_project(project) as remote:
         plan = None
         if settings:  # on the worker to which it was submitted last
             metadata = remote.need_flows(settings.name)[-1]["metadata"][METADATA]
             plan = plan_of(settings, remote, remote.worker(metadata.get("worker")))
-        changes = retry_failed(remote, settings.name if settings else None, plan)
+        changes = retry_failed(remote, name, plan)
     if changes.requests:
         print(f"{changes.requests} jobs that have not started get the resources that {campaign} sets now")
     return _print_changes(changes, "will run again", "no job has failed; nothing to try again")
@@ -209,12 +215,12 @@ def cancel(campaign: CampaignArgument = None, project: ProjectOption = None) -> 
     from workflows.execution.remote.project import open_project
     from workflows.execution.remote.status import cancel as cancel_jobs
 
-    settings = _campaign(campaign)
+    name = _name(campaign)
     with open_project(project) as remote:
-        changes = cancel_jobs(remote, settings.name if settings else None)
+        changes = cancel_jobs(remote, name)
     status = _print_changes(changes, "cancelled", "every job is finished; nothing to cancel")
     if changes.jobs:
-        print("finished calculations stay; mgsurf submit resumes there")
+        print("finished calculations and trainings stay; submitted again it resumes there")
     return status
 
 
@@ -237,9 +243,9 @@ def remote_status(campaign: Path | None, project: str | None) -> CampaignState:
     from workflows.execution.remote.project import open_project
     from workflows.execution.remote.status import state_of
 
-    settings = _campaign(campaign)
+    name = _name(campaign)
     with open_project(project) as remote:
-        return state_of(remote, settings.name if settings else None)
+        return state_of(remote, name)
 
 
 def print_state(state: CampaignState, console: Console | None) -> None:
@@ -270,9 +276,26 @@ def print_state(state: CampaignState, console: Console | None) -> None:
         print_text("mgsurf retry --failed runs them again; finished calculations are not repeated.", console)
 
 
+def _name(path: Path | None) -> str | None:
+    """Return the name of a campaign, or that under which the jobs of a study file were submitted."""
+    if path is None:
+        return None
+    from workflows.execution.remote.study import study_name
+    from workflows.flows.campaign.file import load_campaign
+    from workflows.flows.learning.study_file import is_study
+
+    return study_name(path) if is_study(path) else load_campaign(path).name
+
+
 def _campaign(path: Path | None) -> Campaign | None:
     if path is None:
         return None
     from workflows.flows.campaign.file import load_campaign
+    from workflows.flows.learning.study_file import is_study
 
+    if is_study(path):
+        raise InputError(
+            f"{path}: is a study of transfer, whose trainings are in its folder, not in the project; "
+            f"mgsurf transfer {path} -o FOLDER makes tables and figures of them"
+        )
     return load_campaign(path)

@@ -15,7 +15,7 @@ from workflows.cli.access import MODEL_FOLDER, chosen_ensemble, existing_store, 
 from workflows.cli.completion import models_and_folders
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import require_network
-from workflows.cli.options import ProjectOption, QuietOption, StoreOption, TableFormat
+from workflows.cli.options import ProjectOption, QuietOption, StoreOption, TableFormat, WorkerOption
 from workflows.cli.typer_app import LOOP, app
 from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table, with_sigma
@@ -80,9 +80,7 @@ class Computation:
         bool, typer.Option("--fresh", help="With --run: leave an interrupted batch and choose a new one.")
     ] = False
     project: ProjectOption = None
-    worker: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --submit: where; else the project's first.")
-    ] = None
+    worker: WorkerOption = None
 
     def __post_init__(self) -> None:
         if self.run and self.submit:

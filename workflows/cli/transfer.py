@@ -19,6 +19,7 @@ from workflows.cli.learning import (
     writing,
 )
 from workflows.cli.options import JsonOption, OutputOption, QuietOption
+from workflows.cli.transfer_submit import StudySubmission
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table
@@ -41,6 +42,7 @@ def transfer(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count the trainings and estimate their cost.")
     ] = False,
+    submission: StudySubmission,
     output: OutputOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -50,16 +52,22 @@ def transfer(
     Prints trainings and core-hours first. The same command resumes if interrupted; finished runs are kept.
     Exit status 1 if a training failed or is running in another process.
 
+    With --submit the trainings are jobs of a queue; afterwards the command without it makes the tables.
+
     Examples: [cyan]mgsurf transfer study.yaml --dry-run[/cyan],
-    [cyan]mgsurf transfer study.yaml --processes 4 --output study/[/cyan]
+    [cyan]mgsurf transfer study.yaml --processes 4 --output study/[/cyan],
+    [cyan]mgsurf transfer study.yaml --submit --project cluster --jobs 4 --processes 8 --output study/[/cyan]
     """
     require_network()
     from model.studies import results as results_of
     from model.studies.runs import estimate_cost, read_data, run_study, unfinished
-    from workflows.flows.learning.study_file import load_study
+    from workflows.flows.learning.study_file import make_study, read_study
 
     folder = run_folder(output, Path("mgsurf_transfer"))
-    study = load_study(study_file, _open_set)
+    read = read_study(study_file)
+    if submission.submit:
+        read.for_nodes()  # stores that no node can open are refused before they are read
+    study = make_study(read, study_file, _open_set)
     with each_line_once(), ProgressBar(quiet) as bar:
         progress = TrainingProgress(bar)
         data = read_data(study)
@@ -74,6 +82,11 @@ def transfer(
         )
         if dry_run:
             return 0
+        if submission.submit:
+            from workflows.execution.remote.study import QueuedStudy
+
+            queued = QueuedStudy(read, study_file.absolute(), folder.absolute(), processes)
+            return submission.run(queued, len(left), study_file, folder, as_json=as_json)
         results, problems = run_study(study, data, folder, processes=processes, tell=progress.step)
     rows = results_of.flat_rows(data, results)
     cells = results_of.cells(rows)

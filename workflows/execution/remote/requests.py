@@ -134,25 +134,29 @@ def queue_plan(resources: Resources, workers: Mapping[str, Any], worker: str) ->
     `worker` is for jobs whose section names no other. InputError if a worker is unknown, or a scheduler
     does not know a key.
     """
-
-    def request(wanted: JobResources, where: str) -> dict[str, Any]:
-        name = wanted.worker or worker
-        if name not in workers:
-            raise InputError(f"{where}: no worker {name!r} in the project; there are {', '.join(workers)}")
-        scheduler, keys = _checked(workers[name], wanted, where)
-        found: dict[str, Any] = {"worker": name, "resources": keys}
-        if variables := _variables(scheduler, keys, wanted):
-            found["exec_config"] = {"export": variables}
-        return found
-
     return {
-        "light": request(resources.of_light(), "resources.light"),
-        "bulk": request(resources.of_bulk(), "resources.bulk"),
+        "light": job_request(resources.of_light(), workers, worker, "resources.light"),
+        "bulk": job_request(resources.of_bulk(), workers, worker, "resources.bulk"),
         "slabs": [
-            [most, request(wanted, f"resources.slabs[{number}]")]
+            [most, job_request(wanted, workers, worker, f"resources.slabs[{number}]")]
             for number, (most, wanted) in enumerate(resources.of_slabs(), start=1)
         ],
     }
+
+
+def job_request(wanted: JobResources, workers: Mapping[str, Any], worker: str, where: str) -> dict[str, Any]:
+    """Return the request of one kind of job, a jobflow-remote ``manager_config``.
+
+    `workers`, `worker` and errors are as for `queue_plan`; `where` names the section in them.
+    """
+    name = wanted.worker or worker
+    if name not in workers:
+        raise InputError(f"{where}: no worker {name!r} in the project; there are {', '.join(workers)}")
+    scheduler, keys = _checked(workers[name], wanted, where)
+    found: dict[str, Any] = {"worker": name, "resources": keys}
+    if variables := _variables(scheduler, keys, wanted):
+        found["exec_config"] = {"export": variables}
+    return found
 
 
 def _checked(worker: Any, wanted: JobResources, where: str) -> tuple[str, dict[str, Any]]:

@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from stores.connections import parse_uri, resolve_store_uri
 from stores.errors import InputError
+from stores.secrets import masked, userinfo
 from workflows.flows.campaign.file import checked_document, read_document
+from workflows.flows.campaign.resources import JobResources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +37,9 @@ def _size(value: Any) -> int:
     return value
 
 
-Size = Annotated[int, BeforeValidator(_size)]  # 0: all
+Size = Annotated[
+    int, BeforeValidator(_size), PlainSerializer(lambda size: size or "all", return_type=int | str)
+]  # 0: all
 
 
 class Section(BaseModel):
@@ -78,6 +83,13 @@ class MultiPropertySection(Section):
     size: Size | None = Field(default=None, description="At most so many labels of each data set")
 
 
+def _job_resources(found: JobResources) -> JobResources:
+    for name in ("nodes", "tasks_per_node", "cpus_per_task"):
+        if name in found.model_fields_set:
+            raise ValueError(f"a job has one node and as many cores as --processes; leave {name} out")
+    return found
+
+
 class StudyFile(Section):
     """A study of transfer."""
 
@@ -91,27 +103,80 @@ class StudyFile(Section):
     fine_tuning: FineTuningSection = Field(default_factory=FineTuningSection)
     multi_property: MultiPropertySection | None = None
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1, 2], min_length=1)
+    resources: Annotated[JobResources, AfterValidator(_job_resources)] = Field(
+        default_factory=JobResources, description="What a job on a queue requests, beside its cores"
+    )
+
+    def for_nodes(self) -> str:
+        """Return the study as JSON for jobs on other machines, with absolute paths of the stores.
+
+        Raises
+        ------
+        InputError
+            Naming the data set whose store no other machine can open, or only with a password.
+        """
+        data = {name: one.model_copy(update={"store": _shared(name, one)}) for name, one in self.data.items()}
+        study = self.model_copy(update={"data": data})
+        return study.model_dump_json(exclude_unset=True, exclude={"resources"})
 
 
-def load_study(path: Path, open_set: Callable[[str, str | None, str | None], Datasets]) -> Study:
+def _shared(name: str, one: DataSetSection) -> str:
+    """Return the URI of a data set's store for other machines."""
+    uri = resolve_store_uri(one.store)
+    kind = parse_uri(uri).kind
+    if kind == "memory":
+        raise InputError(
+            f"data set {name}: store {uri}: is in the memory of one process; jobs on a queue need a file, "
+            "folder or MongoDB that all nodes reach"
+        )
+    if kind == "mongodb" and userinfo(uri)[1]:
+        raise InputError(
+            f"data set {name}: store {masked(uri)}: its password would stand in the documents of the jobs; "
+            "import the labels into an SQLite file on the shared file system (mgsurf import), or train "
+            "without --submit"
+        )
+    return uri
+
+
+def is_study(path: Path) -> bool:
+    """Tell the file of a study from that of a campaign; InputError if it is missing or is not YAML."""
+    document = read_document(path)
+    return isinstance(document, dict) and "data" in document and not {"compounds", "sources"} & set(document)
+
+
+def read_study(path: Path) -> StudyFile:
     """Read and check a study file (YAML).
-
-    Parameters
-    ----------
-    open_set
-        Returns the labels of a store, with a method or of a snapshot; both may be None.
 
     Raises
     ------
     InputError
         If the file is missing, is not YAML, or has wrong keys or values: one line for each problem.
     """
-    from model.studies.study import Study, StudySet
-
     document = read_document(path, "study")
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected `key: value` lines, such as `data:` with the data sets by name")
-    read = checked_document(document, StudyFile, path)
+    return checked_document(document, StudyFile, path)
+
+
+def make_study(
+    read: StudyFile, path: Path, open_set: Callable[[str, str | None, str | None], Datasets]
+) -> Study:
+    """Return the study of a file.
+
+    Parameters
+    ----------
+    path
+        Of the file, for messages.
+    open_set
+        Returns the labels of a store, with a method or of a snapshot; both may be None.
+
+    Raises
+    ------
+    InputError
+        If a strategy, split, preset or setting is unknown, or there is no pair of data sets.
+    """
+    from model.studies.study import Study, StudySet
+
     together, tuning = read.multi_property, read.fine_tuning
     try:
         return Study(
