@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.backends.collection import LAYOUTS
 from stores.errors import InputError
-from stores.paths import expand_user
+from stores.paths import STORE_ENDINGS, expand_user
 from stores.secrets import masked, remember_address, userinfo
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ FORMS = (
     "sqlite:///FILE, FILE.sqlite, FILE.db, mongodb://HOST/DATABASE, mongodb+srv://HOST/DATABASE, "
     "folder://FOLDER, memory://NAME"
 )
-_SUFFIXES = (".sqlite", ".sqlite3", ".db")
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def parse_uri(uri: str) -> Place:
     """Understand a store's URI; `InputError` if it has none of the known forms."""
     scheme, separator, rest = uri.partition("://")
     remember_address(uri)
-    if not separator and uri.lower().endswith(_SUFFIXES):
+    if not separator and uri.lower().endswith(STORE_ENDINGS):
         return Place("sqlite", _file(uri))
     if separator and scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return Place("sqlite", _file(rest[1:]))

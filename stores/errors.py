@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pydantic import ValidationError
+
 
 class MgsurfError(Exception):
     """Base of all errors whose message is meant for the user.
@@ -60,6 +62,12 @@ def refusing(problem: str) -> Iterator[None]:
 def one_line(text: object) -> str:
     """Return a text on one line, with a question mark for everything that cannot be printed."""
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return place and message of the first of pydantic's errors: ``slab.lattice: Field required``."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 _CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from stores.backends.filters import checked, predicate
-from stores.errors import InputError
+from stores.errors import InputError, first_problem
 from stores.labelled import BULK, COLLECTION, COMPOSITION, LabelRecord
 from stores.records import Verdict, Verdicts, VerdictStatus
 
@@ -110,10 +110,8 @@ def imported_surface(store: SurfaceStore, label_id: str) -> ImportedSurface | No
     try:
         return ImportedSurface.of(LabelRecord.model_validate(document))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"]))
         raise InputError(
-            f"The imported slab {label_id} in {store.uri} cannot be read ({field}: {first['msg']}); import "
+            f"The imported slab {label_id} in {store.uri} cannot be read ({first_problem(error)}); import "
             "it again, or upgrade mgsurf if a newer one wrote it"
         ) from None
 

@@ -59,6 +59,14 @@ def kind_of_path(path: str | Path) -> Literal["file", "folder", "other", ""]:
     return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
 
+STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
+
+
+def names_store(text: str) -> bool:
+    """Whether a text is the address of a store, by its scheme or its ending; the store may not exist."""
+    return "://" in text or text.lower().endswith(STORE_ENDINGS)
+
+
 def cache_folder() -> Path:
     """Return the folder of caches: MGSURF_CACHE, else mgsurf in XDG_CACHE_HOME, else in ~/.cache.
 

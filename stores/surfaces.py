@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stores.backends.collection import check_version
 from stores.backends.values import timestamp
-from stores.errors import InputError
+from stores.errors import InputError, first_problem
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,10 +61,8 @@ def _read(record_class: type[Record], document: dict[str, Any], place: str) -> R
     try:
         return record_class.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
         raise InputError(
-            f"{what} is damaged ({field}: {first['msg']}); remove it and run its campaign again."
+            f"{what} is damaged ({first_problem(error)}); remove it and run its campaign again."
         ) from error
 
 

@@ -41,6 +41,15 @@ FAULTY, SUSPECT = "faulty", "suspect"
 
 _PLAIN = ("compound", "formula", "check", "level", "target", "size", "compared", "reason", "method")
 
+DISAGREE = {"surface_energy": 0.003, "work_function": 0.1}
+"""Identical slabs whose labels differ by more contradict each other (eV/A^2, eV)."""
+REVERSED = {"surface_energy": 0.015, "work_function": 0.4}
+"""Facets that differ by more, the other way than in all peers, are in reversed order (eV/A^2, eV)."""
+FEWEST_ORDERED = 3  # peers that must agree on the order of two facets
+FAR_OUTSIDE = 3.0  # half widths of the 90 % interval beyond which a label is an outlier
+MODEL_CLEAR = 4.0
+"""Robust standard deviations of the shifts of all compounds, scaled by the spread of the trees."""
+
 
 @dataclass(frozen=True, eq=False)
 class Finding:
@@ -87,16 +96,6 @@ class Finding:
             values["bulk_energy_error"] = self.offset.energy
             values["work_function_shift"] = self.offset.work_function
         return values
-
-
-DISAGREE = {"surface_energy": 0.003, "work_function": 0.1}
-"""Identical slabs whose labels differ by more contradict each other (eV/A^2, eV)."""
-REVERSED = {"surface_energy": 0.015, "work_function": 0.4}
-"""Facets that differ by more, the other way than in all peers, are in reversed order (eV/A^2, eV)."""
-FEWEST_ORDERED = 3  # peers that must agree on the order of two facets
-FAR_OUTSIDE = 3.0  # half widths of the 90 % interval beyond which a label is an outlier
-MODEL_CLEAR = 4.0
-"""Robust standard deviations of the shifts of all compounds, scaled by the spread of the trees."""
 
 
 @dataclass(frozen=True, eq=False)

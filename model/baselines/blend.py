@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from model.baselines.blend_weights import RULES, USUAL, fit_blend_weights, least_error
-from model.baselines.candidates import FitSettings
+from model.baselines.candidates import FitSettings, Fitted
 from model.baselines.carried_rows import MARGIN, LabelledRows
 from model.baselines.columns import DESCRIPTIONS
 from model.baselines.compounds import CompoundTable, with_other_elements
@@ -129,44 +129,22 @@ class DescriptorModels:
             If scikit-learn is missing.
         """
         graphs = [entry.graph for entry in val_part]
-        describe, rule = DESCRIPTIONS[kind].of, RULES.get(kind, USUAL)
-        own, validation = training_rows(train_part, tuple(networks), kind), describe(graphs)
-        training, numbers = own.descriptors, own.compounds
+        rule, own = RULES.get(kind, USUAL), training_rows(train_part, tuple(networks), kind)
         table, by_system = None, None
         recognised = np.full(len(graphs), NO_COMPOUND)
         slabs = graphs_among(graphs) if kind == "slab" else []
         if kind == "slab":
-            table = CompoundTable.of(graphs_among(e.graph for e in train_part), numbers)
+            table = CompoundTable.of(graphs_among(e.graph for e in train_part), own.compounds)
             by_system = Folds.of(train_part)
             recognised = table.recognise(slabs)
-        wide, wide_validation = None, validation
-        if sources is not None:
-            wide = replace(own, descriptors=beside(training, sources[0]))
-            wide_validation = beside(validation, sources[1])
+        rows_of = _Rows(own, carried, DESCRIPTIONS[kind].of(graphs), recognised, sources)
 
         def fit_target(name: str) -> tuple[TargetModels, Array] | None:
-            network = networks[name]
-            true = labels(val_part, name)
-            settings = FitSettings.of(kind, name, own, trees, seed)
-            fitted = settings.fit(own, own.labels[name])
-            if carried is not None and np.isfinite(others := carried.of_quantity(name)).any():
-                both = np.concatenate([own.labels[name], others])
-                more = settings.fit(own.joined(carried), both)
-                if more is not None and (
-                    fitted is None
-                    or more.error(validation, recognised, true)
-                    <= (1 + MARGIN) * fitted.error(validation, recognised, true)
-                ):
-                    fitted = more
-            if fitted is None:
+            network, true = networks[name], labels(val_part, name)
+            best = rows_of.best_fit(name, true, FitSettings.of(kind, name, own, trees, seed))
+            if best is None:
                 return None
-            described = validation
-            if wide is not None:
-                more = replace(settings, columns=None).fit(wide, own.labels[name])
-                error = fitted.error(validation, recognised, true)
-                if more and more.error(wide_validation, recognised, true) < (1 - LEAST_GAIN) * error:
-                    fitted, described = more, wide_validation
-            stages = fitted.stages
+            fitted, described = best
             by_trees = [forest.predict(described) for forest in fitted.forests]
             means = [mean for mean, _ in by_trees]
             each = [process.predict(described, recognised) for process in fitted.processes]
@@ -185,7 +163,7 @@ class DescriptorModels:
             known = by_system.known_elements(np.isfinite(labels(train_part, name)))
             foreign = with_other_elements(slabs, known)
             found = fit_unseen(
-                stages[:1] if chosen == 0 else (stages[0], stages[chosen]),
+                fitted.stages[:1] if chosen == 0 else (fitted.stages[0], fitted.stages[chosen]),
                 fitted.sample([entry.compound for entry in train_part]),
                 by_system.beside(len(fitted.rows.descriptors)),
                 Sample(
@@ -208,7 +186,7 @@ class DescriptorModels:
         # rows of a rehearsal would count as DFT's in the trainings that they are handed on to
         by_dft = own.without(train_part.rehearsed)
         rest = carried if by_dft is None else by_dft.kept(carried, seed)
-        used = any(one.forest.width > training.shape[1] for one in targets.values())
+        used = any(one.forest.width > own.descriptors.shape[1] for one in targets.values())
         width = sources[0].shape[1] if sources is not None and used else 0
         return cls(targets, table, kind, rest, width), held_out
 
@@ -327,6 +305,43 @@ class DescriptorModels:
         table = CompoundTable.from_state(state["compounds"]) if "compounds" in state else None
         rows = LabelledRows.from_state(state["rows"], width) if "rows" in state else None
         return cls(models, table, kind, rows, sources)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows that targets may be fitted to, and the validation set that chooses; see `DescriptorModels.fit`."""
+
+    own: LabelledRows
+    carried: LabelledRows | None
+    validation: NDArray[np.float32]  # [m, D]
+    recognised: NDArray[np.int64]  # [m], compounds of the validation set
+    sources: tuple[Array, Array] | None
+
+    def best_fit(
+        self, name: str, true: Array, settings: FitSettings
+    ) -> tuple[Fitted, NDArray[np.float32]] | None:
+        """Fit a target with or without carried rows and predictions of the source; None with few labels.
+
+        true: [m], of the validation set, whose descriptors for what was fitted are returned, too.
+        """
+
+        def error(fitted: Fitted, described: NDArray[np.float32]) -> float:
+            return fitted.error(described, self.recognised, true)
+
+        own, described = self.own, self.validation
+        fitted = settings.fit(own, own.labels[name])
+        if self.carried is not None and np.isfinite(others := self.carried.of_quantity(name)).any():
+            both = np.concatenate([own.labels[name], others])
+            more = settings.fit(own.joined(self.carried), both)
+            if more and (fitted is None or error(more, described) <= (1 + MARGIN) * error(fitted, described)):
+                fitted = more
+        if fitted is not None and self.sources is not None:
+            wide = replace(own, descriptors=beside(own.descriptors, self.sources[0]))
+            with_sources = beside(described, self.sources[1])
+            more = replace(settings, columns=None).fit(wide, own.labels[name])
+            if more and error(more, with_sources) < (1 - LEAST_GAIN) * error(fitted, described):
+                return more, with_sources
+        return None if fitted is None else (fitted, described)
 
 
 def training_rows(train_part: Dataset, names: Sequence[str], kind: str) -> LabelledRows:

@@ -8,10 +8,8 @@ Words: *partner* is every element but Mg. Two atoms are bonded with a weight tha
 times the sum of their covalent radii; an atom's coordination is the sum of its bonds. Bonds are edges of the
 graph, so only the twelve nearest neighbours and those as far as the twelfth count: an atom with 16 neighbours
 (Laves phases) may lack its farthest ones, and one that lost near neighbours sees farther ones instead. The
-bulk is what lies about 7.5 A deep (`model.baselines.descriptors`); an atom lacks bonds in comparison with the
-mean over the partners, or the Mg, of the bulk.
-
-Atoms and bonds of many slabs, with sums and means over each: what descriptors are made of.
+bulk is what lies about 7.5 A deep; an atom lacks bonds in comparison with the mean over the partners, or the
+Mg, of the bulk.
 """
 
 from __future__ import annotations
@@ -43,10 +41,24 @@ BOND_REACH = 1.35  # in sums of covalent radii
 LEAST = 1e-6  # weights that add up to no more are of atoms that are not there
 MISSING = -1.0  # stands for a mean over atoms that are not there
 
+LAYERS = {
+    "top": (0.0, 0.4),
+    "second": (0.9, 0.6),
+    "third": (1.8, 0.8),
+    "fourth": (3.0, 1.0),
+    "upper": (0.0, 2.0),
+}
+"""Centres and widths of the Gaussians through which layers are seen (A)."""
+
+_AVERAGED = ("electronegativity", "electron density", "ionisation energy")
+"""Properties of elements that are averaged over the top and the upper layers."""
+
+_SLABS_AT_ONCE = 500
+
 
 @dataclass(frozen=True, eq=False)
 class SlabSums:
-    """N nodes and E edges of n slabs; sums carry the multiplicities of folded graphs."""
+    """Sums and means over the N nodes and E edges of n slabs, with the multiplicities of folded graphs."""
 
     n: int  # number of slabs
     # numbers, depth, count, slab: [N], atomic numbers, depths (A), atoms that a node stands for, and slab of
@@ -147,21 +159,6 @@ def ratio(above: Array, below: Array, least: float | Array = LEAST) -> Array:
     """Divide where the divisor is more than `least`, else give `MISSING`; [n]."""
     enough = below > least
     return np.where(enough, above / np.where(enough, below, 1.0), MISSING)
-
-
-LAYERS = {
-    "top": (0.0, 0.4),
-    "second": (0.9, 0.6),
-    "third": (1.8, 0.8),
-    "fourth": (3.0, 1.0),
-    "upper": (0.0, 2.0),
-}
-"""Centres and widths of the Gaussians through which layers are seen (A)."""
-
-_AVERAGED = ("electronegativity", "electron density", "ionisation energy")
-"""Properties of elements that are averaged over the top and the upper layers."""
-
-_SLABS_AT_ONCE = 500
 
 
 def describe_slabs(graphs: Sequence[SlabGraph]) -> NDArray[np.float32]:

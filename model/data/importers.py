@@ -17,6 +17,7 @@ from stores.connections import open_store, parse_uri
 from stores.errors import InputError
 from stores.exclusion_marks import SURFACES, excluded_targets, write_marked
 from stores.labelled import BULK, COLLECTION, LabelRecord
+from stores.paths import names_store
 from stores.structures.vacuum import vacuum_directions
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     """Method of imported slabs, and the units of their targets."""
 
 FORMATS = ("auto", "shared", "cgcnn", "crystals", "store", "publication")
-_STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
 
 
 def import_slabs(
@@ -224,7 +224,7 @@ def _format(path: str, format: str, *, bulk: bool) -> str:
         raise InputError(
             f"{path} has neither id_prop.csv nor {SHARED_FILES[0]}; name a folder with one of them."
         )
-    if place.suffix.lower() in _STORE_ENDINGS:
+    if names_store(path):
         return "store"
     if place.name.lower().endswith((".json", ".json.gz")):
         return "crystals" if bulk and place.name not in SHARED_FILES else "shared"

@@ -8,10 +8,9 @@ The hold-out is a fixed hash of the compound's name and nothing else: not of a s
 number or their order. So a slab that was held out once is held out for ever, and models of different ages can
 be compared on slabs that none of them has seen. The name is the reduced formula; the space group is left out
 on purpose: imported slabs do not show it, relaxing a crystal may change it, and polytypes of one formula
-(C14,
-C15, C36) share slabs. Two compounds may still share a slab that looks the same. Both keep their set, but a
-slab that validates or is held out does not count as long as an identical one trains (or, for one held out,
-validates).
+(C14, C15, C36) share slabs. Two compounds may still share a slab that looks the same. Both keep their set,
+but a slab that validates or is held out does not count as long as an identical one trains (or, for one held
+out, validates).
 
 A published split may hold one slab under two names, one in the training set, one in the test set; the error
 on such a test slab is no measure of that on unseen slabs. ``drop`` leaves out the copies in the earlier set
@@ -43,15 +42,101 @@ if TYPE_CHECKING:
     from model.data.dataset import Dataset, Entry
 
 
+PARTS = ("train", "val", "test")
+FRACTIONS = (0.6, 0.2, 0.2)  # of the paper: training, validation, test
+
+KINDS = ("random", "compound", "chemsys", "element")
+
+_KEYS = {"random": "record_id", "compound": "compound", "chemsys": "chemsys"}
+"""By kind of split the field of an entry that keeps slabs together."""
+
+COMMON_ELEMENT = 0.5
+"""An element in more than this share of the slabs (Mg) is what the data set is about; it is not left out."""
+
 HOLDOUT = "holdout"  # name of this split; its test set is the hold-out
 
 _SALT = "mgsurf hold-out 1"
 
 
+@dataclass(frozen=True)
+class Twins:
+    """Identical slabs that a split has in two sets."""
+
+    rule: str  # what was done about them, ``drop`` or ``move``
+    # of each group of identical slabs the pairs of a record's id and the part that the split had it in
+    groups: tuple[tuple[tuple[str, str], ...], ...]
+    slabs: int  # slabs that were dropped or moved
+    leaked: int  # test slabs of the split as it was that have a copy in the training or validation set
+
+    def plain(self) -> dict[str, Any]:
+        """Return what ``run.json`` keeps."""
+        groups = [[{"record_id": name, "part": part} for name, part in group] for group in self.groups]
+        return {"rule": self.rule, "slabs": self.slabs, "leaked_test_slabs": self.leaked, "groups": groups}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Numbers of the entries of each part, ascending."""
+
+    name: str  # how it was made, e.g. ``random``, ``element:Ag``, ``chemsys fold 2 of 5``
+    seed: int  # of the choice
+    # train, val, test: numbers of entries
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+    test: tuple[int, ...]
+    # identical slabs that a file had in two sets, if any, and what was done about them
+    twins: Twins | None = field(default=None, kw_only=True)
+
+    def part(self, name: str) -> tuple[int, ...]:
+        """Return the part named train, val or test."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+
+def split_dataset(dataset: Dataset, how: str, seed: int = 0, twins: str = "") -> Split:
+    """Divide a data set.
+
+    Parameters
+    ----------
+    how
+        ``random``, ``compound``, ``chemsys``, ``element`` (left out: one that the seed chooses),
+        ``element:Ag``, ``compound:MgCo2,MgAg``, ``holdout`` (fixed for ever, see `model.data.splits`), or
+        a CSV file with the columns record_id and part.
+    seed
+        Another seed gives another division.
+    twins
+        What to do about identical slabs that a file has in two sets, see `model.data.splits`.
+
+    Raises
+    ------
+    InputError
+        If `how` is none of these, a set would be empty, or `twins` is given without a file.
+    """
+    path = Path(how)
+    if twins and (how in (*KINDS, "holdout") or not path.is_file()):
+        raise InputError(
+            f"--twins {twins} goes with --split FILE, not with --split {how}, which keeps identical slabs "
+            "together by itself; leave it out"
+        )
+    if how == "holdout":
+        return fixed_split(dataset)
+    kind, colon, name = how.partition(":")
+    if kind == "element":
+        return leave_element_out(dataset, name or chosen_element(dataset, seed), seed)
+    if kind == "compound" and colon:
+        return leave_compound_out(dataset, name, seed)
+    if kind in KINDS and not colon:
+        return grouped_split(dataset, kind, seed)
+    if path.is_file():
+        return split_from_file(dataset, path, seed, twins)
+    raise InputError(
+        f"--split {how}: unknown; choose random, compound, chemsys, element, element:Ag, compound:MgCo2 "
+        "or a CSV file with the columns record_id and part"
+    )
+
+
 def part_of(crystal: str) -> str:
     """Return the set of a compound by its `formula_key`: train, val or test (held out)."""
-    digest = hashlib.sha256(f"{_SALT}\0{crystal}".encode()).digest()
-    share = int.from_bytes(digest[:7], "big") / 2**56
+    share = _uniform(f"{_SALT}\0{crystal}")
     train, val, _ = FRACTIONS
     return PARTS[0] if share < train else PARTS[1] if share < train + val else PARTS[2]
 
@@ -71,25 +156,6 @@ def fixed_split(dataset: Dataset) -> Split:
         seen |= {_same(dataset[i]) for i in kept}
         members.append(tuple(kept))
     return Split(HOLDOUT, 0, *members)
-
-
-PARTS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Twins:
-    """Identical slabs that a split has in two sets."""
-
-    rule: str  # what was done about them, ``drop`` or ``move``
-    # of each group of identical slabs the pairs of a record's id and the part that the split had it in
-    groups: tuple[tuple[tuple[str, str], ...], ...]
-    slabs: int  # slabs that were dropped or moved
-    leaked: int  # test slabs of the split as it was that have a copy in the training or validation set
-
-    def plain(self) -> dict[str, Any]:
-        """Return what ``run.json`` keeps."""
-        groups = [[{"record_id": name, "part": part} for name, part in group] for group in self.groups]
-        return {"rule": self.rule, "slabs": self.slabs, "leaked_test_slabs": self.leaked, "groups": groups}
 
 
 def split_from_file(dataset: Dataset, path: Path, seed: int = 0, twins: str = "") -> Split:
@@ -169,77 +235,6 @@ def _refusal(path: Path, groups: Sequence[Sequence[tuple[str, str]]]) -> str:
         f"{path}: {pluralize(len(groups), 'slab')} under several names in different sets; put each into one "
         "set, or add --twins drop (leave out the copies in the earlier set) or --twins move (all into the "
         f"later set): {listed}"
-    )
-
-
-FRACTIONS = (0.6, 0.2, 0.2)  # of the paper: training, validation, test
-
-KINDS = ("random", "compound", "chemsys", "element")
-
-_KEYS = {"random": "record_id", "compound": "compound", "chemsys": "chemsys"}
-"""By kind of split the field of an entry that keeps slabs together."""
-
-COMMON_ELEMENT = 0.5
-"""An element in more than this share of the slabs (Mg) is what the data set is about; it is not left out."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Numbers of the entries of each part, ascending."""
-
-    name: str  # how it was made, e.g. ``random``, ``element:Ag``, ``chemsys fold 2 of 5``
-    seed: int  # of the choice
-    # train, val, test: numbers of entries
-    train: tuple[int, ...]
-    val: tuple[int, ...]
-    test: tuple[int, ...]
-    # identical slabs that a file had in two sets, if any, and what was done about them
-    twins: Twins | None = field(default=None, kw_only=True)
-
-    def part(self, name: str) -> tuple[int, ...]:
-        """Return the part named train, val or test."""
-        return {"train": self.train, "val": self.val, "test": self.test}[name]
-
-
-def split_dataset(dataset: Dataset, how: str, seed: int = 0, twins: str = "") -> Split:
-    """Divide a data set.
-
-    Parameters
-    ----------
-    how
-        ``random``, ``compound``, ``chemsys``, ``element`` (left out: one that the seed chooses),
-        ``element:Ag``, ``compound:MgCo2,MgAg``, ``holdout`` (fixed for ever, see `model.data.splits`), or
-        a CSV file with the columns record_id and part.
-    seed
-        Another seed gives another division.
-    twins
-        What to do about identical slabs that a file has in two sets, see `model.data.splits`.
-
-    Raises
-    ------
-    InputError
-        If `how` is none of these, a set would be empty, or `twins` is given without a file.
-    """
-    path = Path(how)
-    if twins and (how in (*KINDS, "holdout") or not path.is_file()):
-        raise InputError(
-            f"--twins {twins} goes with --split FILE, not with --split {how}, which keeps identical slabs "
-            "together by itself; leave it out"
-        )
-    if how == "holdout":
-        return fixed_split(dataset)
-    kind, colon, name = how.partition(":")
-    if kind == "element":
-        return leave_element_out(dataset, name or chosen_element(dataset, seed), seed)
-    if kind == "compound" and colon:
-        return leave_compound_out(dataset, name, seed)
-    if kind in KINDS and not colon:
-        return grouped_split(dataset, kind, seed)
-    if path.is_file():
-        return split_from_file(dataset, path, seed, twins)
-    raise InputError(
-        f"--split {how}: unknown; choose random, compound, chemsys, element, element:Ag, compound:MgCo2 "
-        "or a CSV file with the columns record_id and part"
     )
 
 
@@ -434,8 +429,12 @@ def units_of(dataset: Dataset, names: Sequence[str]) -> dict[str, list[int]]:
 
 def draw(seed: int, kind: str, name: str) -> float:
     """Return a number in [0, 1) that depends on nothing but the arguments; `kind` is what is drawn for."""
-    digest = hashlib.sha256(f"{seed}\0{kind}\0{name}".encode()).digest()
-    return int.from_bytes(digest[:7], "big") / 2**56
+    return _uniform(f"{seed}\0{kind}\0{name}")
+
+
+def _uniform(text: str) -> float:
+    """Return a number in [0, 1) by the hash of a text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") / 2**56
 
 
 def _fill_empty(part: NDArray[np.intp]) -> None:

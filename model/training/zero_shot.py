@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model.data.splits import PARTS
 from model.evaluation.calibration import NORMAL_QUANTILE
 from model.evaluation.metrics import Predictions, evaluate, labels, total_loss
 from model.foundation.features import feature_names
@@ -73,7 +74,7 @@ def zero_shot_runs(datasets: Datasets, runs: Sequence[RunSettings]) -> list[dict
                 {
                     "settings": replace(settings, preset=label, members=1, epochs=None).plain(),
                     "data": data_key(dataset),
-                    "sizes": {part: len(split.part(part)) for part in ("train", "val", "test")},
+                    "sizes": {part: len(split.part(part)) for part in PARTS},
                     "metrics": metrics,
                     "total_loss": total_loss(metrics, {TARGET: float(true[train].std())}),
                     "seconds": 0.0,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stores.backends.collection import SCHEMA_VERSION, check_version
-from stores.errors import InputError, StoreError
+from stores.errors import InputError, StoreError, first_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -135,10 +135,8 @@ def read_entry(model: type[M], document: Mapping[str, Any], what: str, place: st
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise StoreError(
-            f"{what} in {place} is damaged ({where}: {first['msg']}); restore a copy of the store."
+            f"{what} in {place} is damaged ({first_problem(error)}); restore a copy of the store."
         ) from error
 
 

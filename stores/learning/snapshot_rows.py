@@ -14,7 +14,7 @@ import orjson
 from annotated_types import Len
 from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter, ValidationError
 
-from stores.errors import InputError, one_line
+from stores.errors import InputError, first_problem, one_line
 from stores.learning.snapshots import Head, Snapshot, snapshot_id
 from stores.records import content_hash
 
@@ -181,10 +181,7 @@ def item_of_row(row: Mapping[str, Any], columns: Mapping[tuple[str, str], str]) 
 
 def reason_of(error: Exception) -> str:
     """Return an error on one line, of a validation the first one."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return one_line(error)
+    return first_problem(error) if isinstance(error, ValidationError) else one_line(error)
 
 
 def head_columns(heads: Iterable[Head], reserved: Iterable[str]) -> dict[tuple[str, str], str]:

@@ -11,13 +11,13 @@ import typer
 
 from stores.errors import InputError, pluralize
 from stores.method_names import is_dft
-from stores.paths import kind_of_path
+from stores.paths import kind_of_path, names_store
 from workflows.cli.access import chosen_ensemble, existing_store
 from workflows.cli.completion import models_and_folders
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import require_network
 from workflows.cli.options import CompositionChoice, CrystalChoice, QuietOption, TableFormat
-from workflows.cli.predict_shards import Readers, ShardedOutput, is_store, predict_shard, where_slabs_are
+from workflows.cli.predict_shards import Readers, ShardedOutput, predict_shard, where_slabs_are
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
 from workflows.flows.learning.prediction_rows import flat_prediction, plain_prediction, prediction_columns
@@ -160,7 +160,7 @@ def _slabs_of(
 
     for text in inputs:
         path = Path(text)
-        if is_store(text):
+        if names_store(text):
             yield from _of_store(text, problems)
         elif kind_of_path(path) == "folder":
             for file in structure_files(path):

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stores.errors import InputError
-from stores.paths import kind_of_path
+from stores.paths import kind_of_path, names_store
 from workflows.cli.access import existing_store
 from workflows.cli.console import print_note
-from workflows.cli.predict_shards import is_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +29,9 @@ def compositions_of(
     Numeric columns that the model learned from are read by their names; of formulas they are missing.
     """
     kinds = [kind_of_path(text) for text in inputs]
-    tables = [text for text, kind in zip(inputs, kinds, strict=True) if kind == "file" and not is_store(text)]
+    tables = [
+        text for text, kind in zip(inputs, kinds, strict=True) if kind == "file" and not names_store(text)
+    ]
     for option, given in (("--composition-column", columns.names), ("--balance", columns.balance)):
         if given and not tables:
             raise InputError(f"{option} is of CSV files of compositions, and none is given; leave it out")
@@ -41,7 +42,7 @@ def compositions_of(
         )
     for text, kind in zip(inputs, kinds, strict=True):
         path = Path(text)
-        if is_store(text):
+        if names_store(text):
             yield from _of_store(text, ensemble)
         elif kind == "file":
             yield from _of_table(path, columns, ensemble, problems)

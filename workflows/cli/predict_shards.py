@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from stores.errors import InputError, pluralize
-from stores.paths import kind_of_path
+from stores.paths import kind_of_path, names_store
 from workflows.cli.console import print_note, print_text
 from workflows.cli.options import OUTPUT
 from workflows.execution.progress_bar import ProgressBar
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from workflows.flows.learning.prediction_shards import InputList, Shard
 
 Problems = list[tuple[str, str]]
-_STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
 _IDS_AT_ONCE = 1000
 
 
@@ -67,11 +66,6 @@ class Readers:
 
     file: Callable[[Path, Ensemble, Problems], Iterator[Candidate]]
     store: Callable[[str, Problems, Sequence[str]], Iterator[Candidate]]
-
-
-def is_store(text: str) -> bool:
-    """Whether an input names a store."""
-    return "://" in text or text.lower().endswith(_STORE_ENDINGS)
 
 
 def where_slabs_are(store: SurfaceStore) -> tuple[str, dict[str, Any]]:
@@ -234,7 +228,7 @@ def _units_of(text: str, listed: InputList) -> Iterator[_File | _Records]:
     from workflows.cli.access import existing_store
 
     path = Path(text)
-    if is_store(text):
+    if names_store(text):
         with existing_store(text) as store:
             collection, structures = where_slabs_are(store)
             documents = store.query(structures, ["id"], sort={"id": 1}, collection=collection)

@@ -41,6 +41,13 @@ UNITS = {"surface_energy": "eV/Å²", "work_function": "eV", "cleavage_energy": 
 
 _TOO_FEW = 3  # test slabs of an element for a meaningful mean error
 
+_ALL = "score"
+_LEGEND_COLUMNS = 5
+_DWARFED = 3
+"""A start above the later errors by more than this many times their range is left out of the panel."""
+
+_LOG_FROM = 5  # ratio of the largest to the smallest error from which the axis is logarithmic
+
 
 def target_name(target: str) -> str:
     """Name a target in words: ``work_function@gpaw-demo-1a2b`` becomes "work function (gpaw-demo)"."""
@@ -326,14 +333,6 @@ def learning_curve_figure(points: Sequence[Row], target: str, ax: Axes | None = 
         axes.set_xticks([], minor=True)
         add_legend(axes, ax, "right upper")
     return figure_of(axes)
-
-
-_ALL = "score"
-_LEGEND_COLUMNS = 5
-_DWARFED = 3
-"""A start above the later errors by more than this many times their range is left out of the panel."""
-
-_LOG_FROM = 5  # ratio of the largest to the smallest error from which the axis is logarithmic
 
 
 def simulation_figure(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from model.data.splits import draw
+from model.data.splits import PARTS, draw
 from model.studies.data import StudyData
 from model.studies.runs import estimate_cost, read_data, train_task
 from model.studies.study import Study, StudySet, Task
@@ -216,7 +216,7 @@ def with_sources(
     sources = []
     for name, one in file.data.items():
         head = data.heads[name]
-        known = {part: [i for i in split.part(part) if head in dataset[i].targets] for part in _SETS}
+        known = {part: [i for i in split.part(part) if head in dataset[i].targets] for part in PARTS}
         sources.append(
             LabelSource(
                 name=name,
@@ -230,6 +230,3 @@ def with_sources(
             )
         )
     return facts.model_copy(update={"pretrained": file.name, "label_sources": tuple(sources)})
-
-
-_SETS = ("train", "val", "test")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stores.errors import InputError
 from stores.input_files import read_text
 from stores.method_names import is_dft
+from stores.paths import names_store
 from stores.records import content_hash
 from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.naming import mg_first_formula
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from workflows.structures.crystal import Crystal
     from workflows.structures.sources.local import PrototypeSource
 
-STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
 LARGEST_TABLE = 1 << 24  # bytes of a table of formation energies
 
 FORMULA_COLUMNS = ("formula", "formula_pretty", "reduced")
@@ -164,7 +164,7 @@ def _of_table(path: Path, problem: Callable[[str], None]) -> Iterator[ScreenedCo
 
 def _read(text: str, problem: Callable[[str], None]) -> Iterator[ScreenedCompound]:
     path = Path(text)
-    if "://" in text or text.lower().endswith(STORE_ENDINGS):
+    if names_store(text):
         yield from _of_store(text, problem)
     elif path.suffix.lower() in (".yaml", ".yml"):
         yield from _of_campaign(path)
