@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from model.baselines.blend_weights import RULES, USUAL, fit_blend_weights, least_error
-from model.baselines.bulk_descriptors import bulk_descriptor_names, describe_crystals
+from model.baselines.bulk_descriptors import bulk_column_names, bulk_columns
 from model.baselines.candidates import FitSettings
 from model.baselines.carried_rows import MARGIN, LabelledRows
 from model.baselines.composition_descriptors import composition_descriptor_names, describe_compositions
@@ -58,7 +58,7 @@ class Description:
 
 DESCRIPTIONS = {
     "slab": Description(slab_column_names, slab_columns),
-    "bulk": Description(lambda _: bulk_descriptor_names(), describe_crystals),
+    "bulk": Description(bulk_column_names, bulk_columns),
     "composition": Description(composition_descriptor_names, describe_compositions),
 }
 """By kind of input, see `model.data.dataset.kind_of`."""

@@ -21,6 +21,7 @@ import numpy as np
 from model.baselines.descriptors import SlabSums
 from model.compositions.composition import PlainComposition
 from model.compositions.features import composition_features, feature_names
+from model.graphs.bond_angles import angle_names
 from model.graphs.bulk_graph import BulkGraph
 from model.graphs.element_features import chemical_features, element_property
 from stores.cgcnn_elements import elements_of_table
@@ -88,6 +89,19 @@ def describe_crystals(graphs: Sequence[SlabGraph]) -> NDArray[np.float32]:
     return np.concatenate([np.stack(list(_describe(chunk).values()), axis=1) for chunk in chunks]).astype(
         np.float32
     )
+
+
+def bulk_columns(graphs: Sequence[SlabGraph]) -> NDArray[np.float32]:
+    """Describe crystals: [n, D] float32, or [n, D + A] where all graphs carry statistics of their angles."""
+    described = describe_crystals(graphs)
+    known = [graph.angles for graph in graphs if isinstance(graph, BulkGraph) and graph.angles is not None]
+    return np.hstack([described, np.stack(known)]) if known and len(known) == len(graphs) else described
+
+
+def bulk_column_names(width: int) -> tuple[str, ...]:
+    """Return the names of so many columns: of the descriptors, or also of angles."""
+    names = bulk_descriptor_names()
+    return names if width <= len(names) else (*names, *angle_names())
 
 
 @cache
