@@ -21,7 +21,7 @@ import numpy as np
 
 from model.baselines.candidates import FitSettings
 from model.baselines.carried_rows import LabelledRows
-from model.baselines.columns import slab_columns
+from model.baselines.columns import DESCRIPTIONS
 from model.baselines.descriptors import descriptor_names
 from model.data.splits import grouped_split, k_fold
 from model.evaluation.metrics import by_system, labels, macro_average, relative_change
@@ -53,7 +53,7 @@ def main() -> None:
     divisions = [("random", grouped_split(dataset, "random", seed)) for seed in range(given.seeds)]
     if given.folds:
         divisions += [("chemsys", split) for split in k_fold(dataset, "chemsys", given.folds)]
-    table = slab_columns([entry.graph for entry in dataset])
+    table = DESCRIPTIONS["slab"].of([entry.graph for entry in dataset])
     found: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
     for kind, split in divisions:
         for target in TARGETS:

@@ -11,28 +11,15 @@ from model.baselines.bulk_descriptors import bulk_descriptor_names, describe_cry
 from model.baselines.composition_descriptors import composition_descriptor_names, describe_compositions
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.foundation.features import feature_names
+from model.graphs.bond_angles import angle_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from model.graphs.bulk_graph import BulkGraph
     from model.graphs.graph import SlabGraph
-
-
-def slab_columns(graphs: Sequence[SlabGraph]) -> NDArray[np.float32]:
-    """Describe slabs: [n, D] float32, or [n, D + F] where all graphs carry the features of a potential."""
-    described = describe_slabs(graphs)
-    known = [graph.potential for graph in graphs if graph.potential is not None]
-    if not known or len(known) < len(graphs):
-        return described
-    return np.hstack([described, np.stack(known)])
-
-
-def slab_column_names(width: int) -> tuple[str, ...]:
-    """Return the names of so many columns: of the descriptors, or also of a potential's features."""
-    names = descriptor_names()
-    return names if width <= len(names) else (*names, *(f"potential: {name}" for name in feature_names()))
 
 
 @dataclass(frozen=True)
@@ -43,9 +30,37 @@ class Description:
     of: Callable[[Sequence[Any]], NDArray[np.float32]]  # [n, D] of n graphs, or compositions
 
 
+def _slab_columns(graphs: Sequence[SlabGraph]) -> NDArray[np.float32]:
+    return _joined(describe_slabs(graphs), [graph.potential for graph in graphs])
+
+
+def _slab_names(width: int) -> tuple[str, ...]:
+    return _names(descriptor_names(), [f"potential: {name}" for name in feature_names()], width)
+
+
+def _crystal_columns(graphs: Sequence[BulkGraph]) -> NDArray[np.float32]:
+    return _joined(describe_crystals(graphs), [graph.angles for graph in graphs])
+
+
+def _crystal_names(width: int) -> tuple[str, ...]:
+    return _names(bulk_descriptor_names(), angle_names(), width)
+
+
+def _joined(
+    described: NDArray[np.float32], further: Sequence[NDArray[np.float32] | None]
+) -> NDArray[np.float32]:
+    """Return [n, D] descriptors, or [n, D + F] where all of the n inputs carry F further numbers."""
+    known = [numbers for numbers in further if numbers is not None]
+    return np.hstack([described, np.stack(known)]) if known and len(known) == len(further) else described
+
+
+def _names(names: tuple[str, ...], further: Sequence[str], width: int) -> tuple[str, ...]:
+    return names if width <= len(names) else (*names, *further)
+
+
 DESCRIPTIONS = {
-    "slab": Description(slab_column_names, slab_columns),
-    "bulk": Description(lambda _: bulk_descriptor_names(), describe_crystals),
+    "slab": Description(_slab_names, _slab_columns),
+    "bulk": Description(_crystal_names, _crystal_columns),
     "composition": Description(composition_descriptor_names, describe_compositions),
 }
 """By kind of input, see `model.data.model_input.kind_of`."""

@@ -9,12 +9,51 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from model.graphs.bulk_graph import is_bulk
+from model.graphs.bulk_graph import BulkGraph, is_bulk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from model.graphs.bond_angles import LineGraph
     from model.graphs.graph import SlabGraph
+
+
+@dataclass(frozen=True, eq=False)
+class LineBatch:
+    """Line graphs of the crystals of a batch with E edges: A angles, sorted by the edge they begin at."""
+
+    bond_weights: torch.Tensor  # [E] float32, zero of edges that are no bonds
+    offsets: torch.Tensor  # [E + 1] int64, where the angles of each edge begin
+    others: torch.Tensor  # [A] int64, edge that each angle leads to
+    cosines: torch.Tensor  # [A] float32
+    counts: torch.Tensor  # [A] float32, angles that each stands for
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same on another device."""
+        return type(self)(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+    @classmethod
+    def of(cls, lines: Sequence[LineGraph]) -> Self:
+        """Put line graphs (at least one) side by side."""
+        edges = np.array([len(line.bond_weights) for line in lines])
+        angles = np.array([len(line.others) for line in lines])
+        degrees = np.concatenate([np.diff(line.offsets) for line in lines]).astype(np.int64)
+        others = np.concatenate([line.others for line in lines]).astype(np.int64)
+        return cls(
+            torch.from_numpy(np.concatenate([line.bond_weights for line in lines])),
+            torch.from_numpy(np.concatenate([[0], np.cumsum(degrees)])),
+            torch.from_numpy(others + np.repeat(np.cumsum(edges) - edges, angles)),
+            torch.from_numpy(np.concatenate([line.cosines for line in lines])),
+            torch.from_numpy(np.concatenate([line.counts for line in lines])),
+        )
+
+    def select(self, edges: torch.Tensor, shift: torch.Tensor) -> LineBatch:
+        """Return the angles of edges [e], which move by `shift` [e] places."""
+        degrees = self.offsets[1:] - self.offsets[:-1]
+        angles, _ = _ranges(self.offsets[edges], degrees[edges])
+        others = self.others[angles] + torch.repeat_interleave(shift, degrees[edges])
+        offsets = functional.pad(degrees[edges].cumsum(0), (1, 0))
+        return LineBatch(self.bond_weights[edges], offsets, others, self.cosines[angles], self.counts[angles])
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +76,7 @@ class GraphBatch:
     # [N] float32, one for nodes of slabs, zero for those of bulk crystals, whose depth means nothing; None if
     # all are slabs
     has_surface: torch.Tensor | None = None
+    line: LineBatch | None = None  # None unless all are crystals whose graphs carry angles
 
     def __len__(self) -> int:
         return len(self.n_nodes)
@@ -46,7 +86,10 @@ class GraphBatch:
         values: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            values[field.name] = value.to(device, non_blocking=True) if torch.is_tensor(value) else value
+            if torch.is_tensor(value):
+                values[field.name] = value.to(device, non_blocking=True)
+            else:
+                values[field.name] = value.to(device) if isinstance(value, LineBatch) else value
         return type(self)(**values)
 
 
@@ -62,6 +105,7 @@ def collate(graphs: Sequence[SlabGraph]) -> GraphBatch:
     edge_multiplicity = np.concatenate([graph.edge_multiplicity for graph in graphs])
     slab_index = np.repeat(np.arange(len(graphs)), nodes)
     bulk = np.array([is_bulk(graph) for graph in graphs])
+    lines = [graph.line for graph in graphs if isinstance(graph, BulkGraph) and graph.line is not None]
     return GraphBatch(
         numbers=torch.from_numpy(np.concatenate([graph.numbers for graph in graphs]).astype(np.int64)),
         depth=torch.from_numpy(np.concatenate([graph.depth for graph in graphs])),
@@ -79,6 +123,7 @@ def collate(graphs: Sequence[SlabGraph]) -> GraphBatch:
         has_surface=None
         if not bulk.any()
         else torch.from_numpy(np.repeat(1 - bulk.astype(np.float32), nodes)),
+        line=LineBatch.of(lines) if len(lines) == len(graphs) else None,
     )
 
 
@@ -111,7 +156,7 @@ class PackedGraphs:
         n_nodes = all_.n_nodes[slabs]
         n_edges = (self.first_edge[1:] - self.first_edge[:-1])[slabs]
         nodes, new_node = _ranges(self.first_node[slabs], n_nodes)
-        edges, _ = _ranges(self.first_edge[slabs], n_edges)
+        edges, new_edge = _ranges(self.first_edge[slabs], n_edges)
         shift = torch.repeat_interleave(new_node - self.first_node[slabs], n_edges)
         degrees = (all_.offsets[1:] - all_.offsets[:-1])[nodes]
         return GraphBatch(
@@ -127,6 +172,9 @@ class PackedGraphs:
             distance=all_.distance[edges],
             edge_multiplicity=None if all_.edge_multiplicity is None else all_.edge_multiplicity[edges],
             has_surface=None if all_.has_surface is None else all_.has_surface[nodes],
+            line=None
+            if all_.line is None
+            else all_.line.select(edges, torch.repeat_interleave(new_edge - self.first_edge[slabs], n_edges)),
         )
 
     def in_order(self, edges_per_batch: int = EDGES_PER_BATCH) -> Iterator[GraphBatch]:

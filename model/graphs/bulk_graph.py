@@ -9,12 +9,13 @@ each by its own numbers only, so that a graph does not depend on what was built 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from model.graphs.bond_angles import angle_statistics, environments, line_graphs
 from model.graphs.graph import LENGTH_TOLERANCE, SlabGraph, scramble
 from model.graphs.slab_frame import MIN_DISTANCE, PlainSlab
 from stores.errors import InputError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
+    from model.graphs.bond_angles import LineGraph
     from model.graphs.graph import GraphSettings
 
     Integers = NDArray[np.int64]
@@ -43,6 +45,10 @@ class BulkGraph(SlabGraph):
 
     ``depth`` [N] and ``cosines`` [E], ``thickness`` and ``area`` are zero and mean nothing.
     """
+
+    # statistics of angles, [A] float32, and the angles themselves; None without `GraphSettings.angles`
+    angles: NDArray[np.float32] | None = None
+    line: LineGraph | None = None
 
 
 def build_bulk_graph(structure: Structure, settings: GraphSettings) -> BulkGraph:
@@ -93,6 +99,7 @@ class _Neighbours:
     volume: float  # of the cell (A^3)
     distance: Floats  # [N, K] (A); infinite behind the last one
     atom: Integers  # [N, K], number of the atom that each is an image of
+    way: Floats  # [N, K, 3], from the atom to each (A)
 
 
 _SPARE = 8  # candidates beyond the wanted number: most shells of crystals are whole with them
@@ -137,7 +144,8 @@ def _search(crystal: PlainBulk, settings: GraphSettings) -> _Neighbours:
             f"{int((~np.isfinite(nearest)).sum())} of {n_atoms} atoms of the crystal have no neighbour "
             f"within {cutoff:g} A; check its cell, or leave it out."
         )
-    return _Neighbours(numbers, volume, distance, images[np.minimum(found, len(images) - 1)])
+    found = np.minimum(found, len(images) - 1)
+    return _Neighbours(numbers, volume, distance, images[found], points[found] - positions[:, None, :])
 
 
 def _check(crystal: PlainBulk) -> None:
@@ -182,6 +190,7 @@ class _Union:
     centre: Integers  # [e]
     neighbour: Integers  # [e]
     distance: Floats  # [e] (A)
+    environment: Floats | None = None  # [e], further numbers by which edges are told apart, if any
 
 
 def _joined(found: Sequence[_Neighbours], settings: GraphSettings) -> list[BulkGraph]:
@@ -201,19 +210,34 @@ def _joined(found: Sequence[_Neighbours], settings: GraphSettings) -> list[BulkG
     centre, slot = np.nonzero(keep)
     union = _Union(first, crystal, numbers, centre, atom[centre, slot], distance[centre, slot])
     signatures = _signatures(union, [one.volume for one in found])
+    vector = np.zeros((0, 3))
+    if settings.angles:
+        way = np.zeros((len(numbers), widest, 3))
+        for start, one in zip(first[:-1].tolist(), found, strict=True):
+            way[start : start + len(one.way), : one.way.shape[1]] = one.way
+        vector = way[centre, slot]
+        around = environments(centre, union.neighbour, vector, union.distance, numbers)
+        union = replace(union, environment=around)
     if settings.fold:
-        nodes, edges, multiplicity, edge_multiplicity, node_of = _fold(union)
+        nodes, edges, multiplicity, edge_multiplicity, node_of, edge_of = _fold(union)
     else:
         nodes, edges = np.arange(len(numbers)), np.arange(len(centre))
-        multiplicity, edge_multiplicity, node_of = np.ones_like(nodes), np.ones_like(edges), nodes
+        multiplicity, edge_multiplicity = np.ones_like(nodes), np.ones_like(edges)
+        node_of, edge_of = nodes, edges
     # where the nodes and the edges of each crystal begin, then where the edges of each node do
     starts = np.searchsorted(union.crystal[nodes], np.arange(len(found) + 1))
     degrees = np.bincount(node_of[centre[edges]], minlength=len(nodes))
     first_edge = np.concatenate([[0], np.cumsum(degrees)])
     neighbours, distances = node_of[union.neighbour[edges]], union.distance[edges].astype(np.float32)
     numbers_of_nodes = numbers[nodes].astype(np.int16)
+    angles: Sequence[Floats | None] = [None] * len(found)
+    lines: Sequence[LineGraph | None] = [None] * len(found)
+    if settings.angles:
+        angles = list(angle_statistics(centre, vector, union.distance, first))
+        lines = line_graphs(centre, vector, union.distance, edges, edge_of, first_edge[starts])
     graphs = []
     for k, signature in enumerate(signatures):
+        own = angles[k]
         a, b = int(starts[k]), int(starts[k + 1])
         e, f = int(first_edge[a]), int(first_edge[b])
         graphs.append(
@@ -231,6 +255,8 @@ def _joined(found: Sequence[_Neighbours], settings: GraphSettings) -> list[BulkG
                 # adding zero turns -0 into 0, which would hash differently
                 identity=content_hash(["bulk", *(np.round(signature.astype(float), 2) + 0.0).tolist()]),
                 signature=signature,
+                angles=None if own is None else own.astype(np.float32),
+                line=lines[k],
             )
         )
     return graphs
@@ -291,7 +317,7 @@ def _sum_by(kind: Integers, values: NDArray[Any]) -> NDArray[Any]:
     return np.bincount(kind, weights=values)
 
 
-def _fold(union: _Union) -> tuple[Integers, Integers, Integers, Integers, Integers]:
+def _fold(union: _Union) -> tuple[Integers, Integers, Integers, Integers, Integers, Integers]:
     """Join equal nodes and equal edges, see `model.graphs.graph`: the same partition, without depths.
 
     Returns
@@ -302,9 +328,16 @@ def _fold(union: _Union) -> tuple[Integers, Integers, Integers, Integers, Intege
         Atoms that a node, edges of one atom that an edge stands for.
     node_of
         [n], node of each atom.
+    edge_of
+        [e], place among `edges` of the edge that each is joined to, -1 where its atom is not a node's.
     """
     n = len(union.numbers)
     edge_kind = _distance_classes(union.distance, union.crystal[union.centre])
+    if union.environment is not None:
+        seen = _distance_classes(union.environment, union.crystal[union.centre])
+        edge_kind = np.unique(edge_kind * (int(seen.max()) + 1) + seen, return_inverse=True)[1].astype(
+            np.int64
+        )
     colour = np.unique(union.crystal * 1000 + union.numbers, return_inverse=True)[1].astype(np.int64)
     begins = np.searchsorted(union.centre, np.arange(n))
     n_colours = int(colour.max()) + 1
@@ -330,8 +363,10 @@ def _fold(union: _Union) -> tuple[Integers, Integers, Integers, Integers, Intege
     own = np.flatnonzero(chosen[union.centre])
     key = node_of[union.centre[own]] * n_colours + node_of[union.neighbour[own]]
     key = key * (int(edge_kind.max()) + 1) + edge_kind[own]
-    _, edges, counts = np.unique(key, return_index=True, return_counts=True)
-    return nodes, own[edges], np.bincount(node_of), counts, node_of
+    _, edges, place_of, counts = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
+    edge_of = np.full(len(union.centre), -1, dtype=np.int64)
+    edge_of[own] = place_of
+    return nodes, own[edges], np.bincount(node_of), counts, node_of, edge_of
 
 
 _WIDEST = 5  # a run of neighbouring distances is cut where it gets wider than this many tolerances

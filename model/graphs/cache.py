@@ -19,8 +19,9 @@ import orjson
 from model.foundation.attach import attach_features
 from model.foundation.energies import EnergyCache
 from model.foundation.potential import weights_file
-from model.graphs import bulk_graph, graph, slab_frame, thickness
+from model.graphs import bond_angles, bulk_graph, graph, slab_frame, thickness
 from model.graphs.blob_file import BlobFile
+from model.graphs.bond_angles import LineGraph
 from model.graphs.bulk_graph import BulkGraph, PlainBulk, bulk_graphs, is_bulk
 from model.graphs.compiled_graphs import can_compile, compiled_graphs, graph_or_reason
 from model.graphs.graph import SlabGraph
@@ -47,6 +48,13 @@ _ARRAYS: dict[str, Any] = {
     "signature": np.float32,
 }
 _NUMBERS = ("thickness", "area", "identity")
+_OF_LINE: dict[str, Any] = {
+    "bond_weights": np.float32,
+    "offsets": np.int32,
+    "others": np.int32,
+    "cosines": np.float32,
+    "counts": np.float32,
+}
 
 
 def default_cache_file() -> Path:
@@ -58,7 +66,9 @@ def default_cache_file() -> Path:
 def code_version(*, bulk: bool = False) -> str:
     """Return a hash of the source text that decides what a graph of a slab, or of a bulk crystal, is."""
     digest = hashlib.sha256()
-    for module in (bulk_graph, graph, slab_frame) if bulk else (vacuum, slab_frame, graph, thickness):
+    for module in (
+        (bond_angles, bulk_graph, graph, slab_frame) if bulk else (vacuum, slab_frame, graph, thickness)
+    ):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(np.__version__.encode())
     return digest.hexdigest()
@@ -68,8 +78,8 @@ def graph_key(slab: PlainSlab, settings: GraphSettings) -> str:
     """Return the key of the graph of a slab or crystal: a hash of all that it is made of."""
     bulk = isinstance(slab, PlainBulk)
     digest = hashlib.sha256(code_version(bulk=bulk).encode())
-    if bulk:
-        settings = replace(settings, min_thickness=0.0)  # without meaning
+    # what has no meaning for slabs, or for crystals
+    settings = replace(settings, min_thickness=0.0) if bulk else replace(settings, angles=False)
     # what a potential knows of a slab is kept elsewhere, see `model.foundation.energies`
     digest.update(orjson.dumps(replace(settings, potential="").plain(), option=orjson.OPT_SORT_KEYS))
     digest.update(np.ascontiguousarray(slab.numbers, dtype="<i8").tobytes())
@@ -106,12 +116,21 @@ def pack(graph: SlabGraph) -> bytes:
     if is_bulk(graph):
         head["bulk"] = True
     parts = []
-    for name, kind in _ARRAYS.items():
-        values = np.ascontiguousarray(getattr(graph, name), dtype=np.dtype(kind).newbyteorder("<"))
+    for name, (kind, found) in _arrays_of(graph).items():
+        values = np.ascontiguousarray(found, dtype=np.dtype(kind).newbyteorder("<"))
         head[name] = len(values)
         parts.append(values.tobytes())
     body = orjson.dumps(head) + b"\n" + b"".join(parts)
     return zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def _arrays_of(graph: SlabGraph) -> dict[str, tuple[Any, Any]]:
+    """Types and values of the arrays of a graph by name; those of its line graph as ``line.offsets``."""
+    found = {name: (kind, getattr(graph, name)) for name, kind in _ARRAYS.items()}
+    if isinstance(graph, BulkGraph) and graph.line is not None:
+        found["angles"] = np.float32, graph.angles
+        found |= {f"line.{name}": (kind, getattr(graph.line, name)) for name, kind in _OF_LINE.items()}
+    return found
 
 
 def unpack(text: bytes) -> SlabGraph:
@@ -121,11 +140,15 @@ def unpack(text: bytes) -> SlabGraph:
     line_end = text.index(b"\n", 4)
     head = orjson.loads(text[4:line_end])
     values: dict[str, Any] = {name: head[name] for name in _NUMBERS}
-    start = line_end + 1
-    for name, kind in _ARRAYS.items():
+    kinds, start = dict(_ARRAYS), line_end + 1
+    if "angles" in head:
+        kinds |= {"angles": np.float32, **{f"line.{name}": kind for name, kind in _OF_LINE.items()}}
+    for name, kind in kinds.items():
         little = np.dtype(kind).newbyteorder("<")
         values[name] = np.frombuffer(text, little, head[name], start).astype(kind)
         start += head[name] * little.itemsize
+    if "angles" in head:
+        values["line"] = LineGraph(**{name: values.pop(f"line.{name}") for name in _OF_LINE})
     return BulkGraph(**values) if head.get("bulk") else SlabGraph(**values)
 
 

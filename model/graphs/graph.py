@@ -62,11 +62,13 @@ class GraphSettings:
     # universal potential whose features of a slab its graph carries, a key of
     # `model.foundation.potential.WEIGHTS`; empty: none
     potential: str = ""
+    # graphs of bulk crystals carry the angles between bonds, see `model.graphs.bond_angles`
+    angles: bool = False
 
     def plain(self) -> dict[str, Any]:
-        """Return all fields for JSON; `potential`, which older versions do not know, only where it is set."""
+        """Return all fields for JSON; those that older versions do not know only where they are set."""
         values = asdict(self)
-        return values if self.potential else {k: v for k, v in values.items() if k != "potential"}
+        return {k: v for k, v in values.items() if v or k not in ("potential", "angles")}
 
 
 @dataclass(frozen=True, eq=False)

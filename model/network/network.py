@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from model.network.bond_convolution import BondConvolution
 from model.network.convolution import EdgeIndex, EdgeMoments, GatedSum, NormedGatedSum, SlabSum
 from model.network.heads import HeadedNetwork, HeadsConfig
 from model.network.process_group import total
@@ -33,7 +34,7 @@ class NetworkConfig(HeadsConfig):
     convolutions: int = 3  # number of convolutions
     depth: str = "flag"  # what a node knows of its depth, a key of `DEPTHS`
     surface_threshold: float = 2.0  # depth down to which an atom belongs to the surface (A); of depth "flag"
-    edges: str = "distance"  # what an edge knows, a key of `EDGES`
+    edges: str = "distance"  # what edges know, a key of `EDGES`
     pooling: str = "mean"  # how nodes become a slab, a key of `POOLINGS`
 
 
@@ -131,6 +132,15 @@ class SurfaceNetwork(HeadedNetwork):
         self.depth = DEPTHS[config.depth](config)
         self.embed = nn.Linear(config.element_features + self.depth.width, config.embedding)
         self.edges = EDGES[config.edges](config)
+        self.bonds = (
+            BondConvolution(
+                config.embedding,
+                self.edges.width,
+                GatedConvolution(config.embedding // 2, BondConvolution.angles),
+            )
+            if isinstance(self.edges, DistancesAndAngles)
+            else None
+        )
         self.convolutions = nn.ModuleList(
             GatedConvolution(config.embedding, self.edges.width) for _ in range(config.convolutions)
         )
@@ -162,6 +172,8 @@ class SurfaceNetwork(HeadedNetwork):
         learning = any(convolution.training for convolution in self.convolutions)
         moments = EdgeMoments.of(u, edge_index) if learning else u
         v = self.embed_nodes(batch)
+        if self.bonds is not None:
+            v = self.bonds(v, u, batch)
         yield v
         for convolution in self.convolutions:  # frozen ones are in evaluation mode
             v = convolution(v, edge_index, moments if convolution.training else u)
@@ -259,7 +271,11 @@ class DistanceExpansion(nn.Module):
         return _gaussian(batch.distance[:, None], self.centres, self.step)
 
 
-EDGES: dict[str, type[DistanceExpansion]] = {"distance": DistanceExpansion}
+class DistancesAndAngles(DistanceExpansion):
+    """The same, before which a `BondConvolution` has told the atoms the angles between their bonds."""
+
+
+EDGES: dict[str, type[DistanceExpansion]] = {"distance": DistanceExpansion, "angles": DistancesAndAngles}
 
 
 def _gaussian(x: torch.Tensor, centres: torch.Tensor, width: float) -> torch.Tensor:

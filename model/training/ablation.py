@@ -38,7 +38,7 @@ PAPER_LOSS = {"stl": 0.1727, "mtl": 0.1836, "gradnorm": 0.1708, "surface": 0.177
 """Total loss that Table 1 prints; the two single-task models have one together."""
 
 REFERENCE = "sem-cgcnn"  # the preset that `best` is compared with
-COMPARED = (("best", REFERENCE), ("best-foundation", "best"))
+COMPARED = (("best", REFERENCE), ("best-foundation", "best"), ("best-angles", "best"))
 """Pairs of presets that an ablation compares where it trained both."""
 
 

@@ -10,6 +10,7 @@ from model.compositions.batch import CompositionBatch, WithFeatures
 from model.compositions.composition import PlainComposition
 from model.compositions.image import property_cells
 from model.graphs.batch import PackedGraphs
+from model.graphs.bulk_graph import BulkGraph
 from model.network.composition_network import CompositionConfig, CompositionNetwork
 from model.network.network import NetworkConfig, SurfaceNetwork
 from stores.errors import InputError
@@ -32,7 +33,7 @@ def is_composition(config: HeadsConfig) -> bool:
 
 
 def check_kind(config: HeadsConfig, inputs: Inputs, where: str) -> None:
-    """Refuse compositions for a network of structures and the other way round, naming another preset."""
+    """Refuse inputs of a kind that a network does not see, naming another preset."""
     wanted = is_composition(config)
     if any(isinstance(one, PlainComposition) != wanted for one in inputs):
         raise InputError(
@@ -40,6 +41,13 @@ def check_kind(config: HeadsConfig, inputs: Inputs, where: str) -> None:
             if wanted
             else f"{where} are of compositions, but the preset is one of structures: choose --preset mcvn"
         )
+    if getattr(config, "edges", "") == "angles":
+        if any(not isinstance(one, BulkGraph) for one in inputs):
+            raise InputError(
+                f"{where} are of slabs, but the preset is one of bulk crystals: choose --preset best"
+            )
+        if any(one.line is None for one in inputs if isinstance(one, BulkGraph)):
+            raise InputError("setting network.edges angles: needs the setting graph.angles true as well")
 
 
 def pack(config: HeadsConfig, inputs: Inputs, device: torch.device | str = "cpu") -> Packed:

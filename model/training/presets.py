@@ -99,20 +99,22 @@ def _paper(
     )
 
 
+_BEST_NETWORK = NetworkConfig(
+    targets=TARGETS,
+    element_features=21,
+    depth="profile",
+    pooling="surface",
+    hidden_layers=2,
+    head_layers=1,
+    dropout=0.1,
+)
+
 _BEST = Preset(
     name="best",
     about="depth profile, surface attention, GradNorm, averaged weights, trees and Gaussian process",
     graph=replace(_PAPER_GRAPH, whole_shells=True),
     features="chemical",
-    network=NetworkConfig(
-        targets=TARGETS,
-        element_features=21,
-        depth="profile",
-        pooling="surface",
-        hidden_layers=2,
-        head_layers=1,
-        dropout=0.1,
-    ),
+    network=_BEST_NETWORK,
     training=TrainingConfig(
         epochs=100,
         batch_size=32,
@@ -150,6 +152,13 @@ _PRESETS = (
         name="best-foundation",
         about="best, and SevenNet-0's energies of atoms as descriptors of its trees and process",
         graph=replace(_BEST.graph, potential="sevennet-0"),
+    ),
+    replace(
+        _BEST,
+        name="best-angles",
+        about="bulk crystals: best, and angles between bonds for network, trees and process",
+        graph=replace(_BEST.graph, angles=True),
+        network=replace(_BEST_NETWORK, targets=(), edges="angles"),
     ),
     Preset(
         name="mcvn",

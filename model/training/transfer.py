@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LAST_CONVOLUTIONS = 2
 """Convolutions, counted from the last, of which some maps learn with "all-but-nodes" and "all-but-edges"."""
 
-_BODY = ("embed.", "convolutions.", "pooling.")
+_BODY = ("embed.", "bonds.", "convolutions.", "pooling.")
 _NODE_MAPS = ("centre", "neighbour", "norm_edges", "norm_sum")
 _EDGE_MAPS = ("edge", "norm_edges", "norm_sum")
 
@@ -65,10 +65,10 @@ class Held:
 FREEZE: dict[str, Held] = {
     "none": Held(),
     "embedding": Held(("embed.",)),
-    "convolutions": Held(("embed.", "convolutions.")),
+    "convolutions": Held(_BODY[:3]),
     "body": Held(_BODY),
-    "all-but-nodes": Held(_BODY[:2], _NODE_MAPS),
-    "all-but-edges": Held(_BODY[:2], _EDGE_MAPS),
+    "all-but-nodes": Held(_BODY[:3], _NODE_MAPS),
+    "all-but-edges": Held(_BODY[:3], _EDGE_MAPS),
     "all-but-last": Held(last_layer=True),
 }
 """What is held, by the name of the choice: up to a part of the network, or all but some of it."""
@@ -250,7 +250,10 @@ def steps_below_heads(network: Network) -> dict[nn.Parameter, int]:
     """Count parts from the heads down to each parameter: 0 from pooling on, then a step a convolution."""
     if not isinstance(network, SurfaceNetwork):
         return {}  # see `check_start`
-    steps = dict.fromkeys(network.embed.parameters(), network.config.convolutions + 1)
+    below = [*network.embed.parameters()]
+    if network.bonds is not None:
+        below += network.bonds.parameters()
+    steps = dict.fromkeys(below, network.config.convolutions + 1)
     for number, convolution in enumerate(network.convolutions):
         steps |= dict.fromkeys(convolution.parameters(), network.config.convolutions - number)
     return steps

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from model.baselines.blend import DescriptorModels
-from model.baselines.columns import slab_column_names, slab_columns
+from model.baselines.columns import DESCRIPTIONS
 from model.baselines.descriptors import descriptor_names
 from model.foundation import potential as potentials
 from model.foundation.energies import EnergyCache, energy_key, magnesium_energy, slab_energies
@@ -149,10 +149,10 @@ def test_trees_and_process_look_at_the_potential_and_remember_it():
         mean = one.predict(networks, [e.graph for e in val]).mean[NAME]
         errors[name] = float(np.nanmean(np.abs(mean - labels(val, NAME))))
         again = DescriptorModels.from_state(models.state())
-        assert again.targets[NAME].forest.width == slab_columns([e.graph for e in val]).shape[1]
+        assert again.targets[NAME].forest.width == DESCRIPTIONS["slab"].of([e.graph for e in val]).shape[1]
     assert errors["with"] < 0.8 * errors["without"]
-    n = len(descriptor_names())
-    assert len(slab_column_names(n)) == n and len(slab_column_names(n + 1)) == n + len(feature_names())
+    n, names = len(descriptor_names()), DESCRIPTIONS["slab"].names
+    assert len(names(n)) == n and len(names(n + 1)) == n + len(feature_names())
 
 
 def test_models_with_too_few_labels_for_trees_are_read_again():

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PRESET = "sem-cgcnn"
 PRESETS = (
-    "stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper), best, or mcvn of "
-    "compositions"
+    "stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper), best, best-angles "
+    "of crystals, or mcvn of compositions"
 )
 _transfer_option = partial(typer.Option, rich_help_panel="Transfer")
 FROM_SCRATCH = "none"  # what --from takes for no model at all
