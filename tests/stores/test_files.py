@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import resource
 import signal
 import stat
@@ -16,7 +17,16 @@ from pathlib import Path
 import pytest
 
 from stores.errors import InputError
-from stores.files import FileLock, InUseError, locked, replacing, replacing_folder, write_file
+from stores.files import (
+    FileLock,
+    InUseError,
+    check_locks,
+    in_use,
+    locked,
+    replacing,
+    replacing_folder,
+    write_file,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,6 +148,34 @@ def test_one_holder_at_a_time_and_it_is_named(tmp_path: Path) -> None:
         assert str(tmp_path) in str(raised.value)
     with locked(path, 0):
         pass
+
+
+def test_a_look_at_a_lock_neither_takes_nor_makes_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not in_use(path)
+    assert not path.exists()
+    with locked(path, 0) as lock:
+        holder = path.read_text()
+        assert in_use(path)
+        assert path.read_text() == holder
+        assert lock.holder().startswith(f"process {os.getpid()} on ")
+    assert not in_use(path)
+    with locked(path, 0):
+        pass
+
+
+def test_a_file_system_without_locks_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_locks(tmp_path, "do x")
+    assert not list(tmp_path.iterdir())
+
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("stores.files.fcntl.flock", none)
+    with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))}: .*flock.*: do x$"):
+        check_locks(tmp_path, "do x")
 
 
 def test_a_lock_of_another_program_has_no_name(tmp_path: Path) -> None:

@@ -52,8 +52,7 @@ def transfer(
     Prints trainings and core-hours first. The same command resumes if interrupted; finished runs are kept.
     Exit status 1 if a training failed or is running in another process.
 
-    With --submit the trainings are jobs of a queue, through jobflow-remote; the command without it makes
-    tables and figures afterwards.
+    With --submit the trainings are jobs of a queue; afterwards the command without it makes the tables.
 
     Examples: [cyan]mgsurf transfer study.yaml --dry-run[/cyan],
     [cyan]mgsurf transfer study.yaml --processes 4 --output study/[/cyan],
