@@ -46,3 +46,8 @@ def test_reasons_are_one_telling_line(job, words):
     assert words in reason
     assert "\n" not in reason
     assert len(reason) <= 300
+
+
+@pytest.mark.parametrize("name", ["InputError", "StoreError", "MgsurfError"])
+def test_errors_of_mgsurf_are_shown_without_their_class(name):
+    assert reason_of({"state": "FAILED", "error": f"stores.errors.{name}: no such store"}) == "no such store"

@@ -115,7 +115,7 @@ def _one_line(text: str) -> str:
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     last = lines[-1] if lines else "no reason is known"
     last = re.sub(r"^(?:[a-z_]\w*\.)+([A-Z]\w*: )", r"\1", last)  # modules before the class of an error
-    return re.sub(r"^(?:InputError|StoreError|EngineError): ", "", last)[:300]
+    return re.sub(r"^(?:InputError|StoreError|EngineError|MgsurfError): ", "", last)[:300]
 
 
 def state_of(project: RemoteProject, campaign: str | None) -> CampaignState:

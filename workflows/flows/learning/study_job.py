@@ -64,7 +64,8 @@ def train_study(study: str, file: str, folder: str, processes: int) -> dict[str,
     tasks = asked.tasks()
     problems: list[str] = []
     _print(f"study {file} in {folder}, on {host}")
-    if open_trainings(tasks, root):
+    if takeable := open_trainings(tasks, root):
+        _print(f"{len(takeable)} of {pluralize(len(tasks), 'training')} left, {processes} at a time")
         data = read_data(asked)
         data.check_sizes()
         show = _Progress().step
