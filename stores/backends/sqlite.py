@@ -12,6 +12,7 @@ be imported. `stores.backends.job_store` makes a maggma ``Store`` of it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -31,15 +32,17 @@ from stores.backends.filters import (
 )
 from stores.backends.filters_sql import Condition, FilterCompiler, quote
 from stores.backends.sqlite_file import Database
-from stores.backends.sqlite_table import ANALYSE_FROM, Row, Table, make_table, read_table
+from stores.backends.sqlite_table import ANALYSE_FROM, Row, Table, announce_columns, make_table, read_table
 from stores.backends.values import NULL, dumps, order_key
 from stores.ranks import rank_of
 
 if TYPE_CHECKING:
     from stores.backends.sqlite_file import Connection
+    from stores.record_fields import Form
 
 Found = tuple[int, dict[str, Any]]
 _CHUNK = 200  # documents read at once: enough to hide SQLite's cost per statement, little memory
+_TURN = 0.3  # s between long transactions, in which others that wait to write have their turn
 _FEW = 5000  # rows that are sorted in some milliseconds
 
 
@@ -52,7 +55,7 @@ class DocumentTable(Collection):
         The file, or a `Database` shared with other collections in it.
     collection
         Name of the collection.
-    key, indexed, heavy, skip_damaged
+    key, indexed, heavy, skip_damaged, form
         As in `CollectionLayout`; in an existing file the heavy fields are those that it lists.
     """
 
@@ -65,9 +68,10 @@ class DocumentTable(Collection):
         heavy: Sequence[str] = (),
         *,
         skip_damaged: bool = False,
+        form: Form | None = None,
     ) -> None:
         self.database = place if isinstance(place, Database) else Database(place)
-        layout = CollectionLayout(_fields(key), tuple(indexed), tuple(heavy), skip_damaged)
+        layout = CollectionLayout(_fields(key), tuple(indexed), tuple(heavy), skip_damaged, form)
         super().__init__(str(self.database.path), collection, layout)
 
     def query(
@@ -81,8 +85,7 @@ class DocumentTable(Collection):
         """Yield the documents that match a MongoDB filter."""
         projection = Projection(properties)
         found = self._found(criteria, sort, projection.needs, skip, limit)
-        for _, document in found:
-            yield projection.apply(document)
+        yield from self._whole((document for _, document in found), projection)
 
     def count(self, criteria: Criteria = None) -> int:
         """Count the documents that match a filter."""
@@ -167,7 +170,8 @@ class DocumentTable(Collection):
                     else [b""]
                 )
                 if not any(isinstance(value, bytes) for value in found):
-                    return sorted((None if value == NULL else value for value in found), key=order_key)
+                    values = [None if value == NULL else value for value in found]
+                    return sorted(self._of_kind(field, values), key=order_key)
         return super().distinct(field, criteria)
 
     def ensure_index(self, field: str) -> None:
@@ -175,6 +179,24 @@ class DocumentTable(Collection):
         with self.database.write() as connection:
             if field not in self._table(connection, self.key).columns:
                 make_table(connection, self.name, self.key, [field], self.heavy)
+
+    def complete(self) -> None:
+        """Add the indexed fields that a table of an earlier version lacks, each in a transaction of its own.
+
+        All in one, as a writer adds what is missing, would hold up other writers of a large store for longer
+        than they wait.
+        """
+        with self.database.read() as connection:
+            table = read_table(connection, self.name)
+            missing = [field for field in self.indexed if table and field not in table.columns]
+            if table is None or not missing:
+                return
+            is_large = announce_columns(connection, table, missing)
+        for field in missing:
+            with self.database.write() as connection:
+                make_table(connection, self.name, self.key, [field], self.heavy)
+            if is_large:
+                time.sleep(_TURN)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -184,6 +206,9 @@ class DocumentTable(Collection):
         """Return the table, made or completed first where needed."""
         table = read_table(connection, self.name)
         if table is None or not set(table.columns).issuperset([*self.key, *self.indexed, *fields]):
+            if table is not None:
+                lacking = [field for field in self.indexed if field not in table.columns]
+                announce_columns(connection, table, lacking or fields)
             table = make_table(connection, self.name, self.key, [*self.indexed, *fields], self.heavy)
         return table
 
