@@ -19,13 +19,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.backends.collection import LAYOUTS
-from stores.errors import InputError, StoreError
+from stores.errors import InputError
 from stores.paths import expand_user
 from stores.secrets import masked, remember_address, userinfo
 
@@ -147,10 +146,6 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
         database = Database(place.target, only_reads=must_exist)
         database.connection()  # a wrong file is refused here, not at the first query
         tables = {name: DocumentTable(database, name, **vars(LAYOUTS[name])) for name in names}
-        if not must_exist and not database.read_only:
-            with suppress(StoreError):  # the first record that is written reports why
-                for table in tables.values():
-                    table.complete()
         return SurfaceStore(f"sqlite:///{place.target}", tables, database.write)
     if place.kind == "folder":
         from stores.backends.folder import Folder, FolderCollection

@@ -12,7 +12,6 @@ be imported. `stores.backends.job_store` makes a maggma ``Store`` of it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -32,7 +31,7 @@ from stores.backends.filters import (
 )
 from stores.backends.filters_sql import Condition, FilterCompiler, quote
 from stores.backends.sqlite_file import Database
-from stores.backends.sqlite_table import ANALYSE_FROM, Row, Table, announce_columns, make_table, read_table
+from stores.backends.sqlite_table import ANALYSE_FROM, Row, Table, make_table, read_table
 from stores.backends.values import NULL, dumps, order_key
 from stores.ranks import rank_of
 
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
 Found = tuple[int, dict[str, Any]]
 _CHUNK = 200  # documents read at once: enough to hide SQLite's cost per statement, little memory
-_TURN = 0.3  # s between long transactions, in which others that wait to write have their turn
 _FEW = 5000  # rows that are sorted in some milliseconds
 
 
@@ -180,24 +178,6 @@ class DocumentTable(Collection):
             if field not in self._table(connection, self.key).columns:
                 make_table(connection, self.name, self.key, [field], self.heavy)
 
-    def complete(self) -> None:
-        """Add the indexed fields that a table of an earlier version lacks, each in a transaction of its own.
-
-        All in one, as a writer adds what is missing, would hold up other writers of a large store for longer
-        than they wait.
-        """
-        with self.database.read() as connection:
-            table = read_table(connection, self.name)
-            missing = [field for field in self.indexed if table and field not in table.columns]
-            if table is None or not missing:
-                return
-            is_large = announce_columns(connection, table, missing)
-        for field in missing:
-            with self.database.write() as connection:
-                make_table(connection, self.name, self.key, [field], self.heavy)
-            if is_large:
-                time.sleep(_TURN)
-
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         self.database.close()
@@ -206,9 +186,6 @@ class DocumentTable(Collection):
         """Return the table, made or completed first where needed."""
         table = read_table(connection, self.name)
         if table is None or not set(table.columns).issuperset([*self.key, *self.indexed, *fields]):
-            if table is not None:
-                lacking = [field for field in self.indexed if field not in table.columns]
-                announce_columns(connection, table, lacking or fields)
             table = make_table(connection, self.name, self.key, [*self.indexed, *fields], self.heavy)
         return table
 

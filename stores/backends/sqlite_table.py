@@ -137,20 +137,15 @@ def make_table(
     return made
 
 
-def announce_columns(connection: Connection, table: Table, columns: Sequence[str]) -> bool:
-    """State which columns a table gets, and how long that takes; return whether it has many rows."""
+def _add_columns(connection: Connection, table: Table, columns: Sequence[str]) -> None:
+    if not columns:
+        return
     rows = connection.execute(f"SELECT count(*) FROM {table.sql}").fetchone()[0]
     if rows >= _MANY:
         _LOG.warning(
             "The store %s gets indexes of %s of its %d %s, once: about %d s.",
             connection.path, ", ".join(columns), rows, table.name, max(round(rows / _MANY), 1),
         )  # fmt: skip
-    return bool(rows >= _MANY)
-
-
-def _add_columns(connection: Connection, table: Table, columns: Sequence[str]) -> None:
-    if not columns:
-        return
     for column in columns:
         connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quote(column)}")
     paths, changes = [tuple(column.split(".")) for column in columns], []
