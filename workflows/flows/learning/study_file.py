@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from model.studies.study import Study
     from model.training.runs import Datasets
 
+LARGEST_SEED = 2**32 - 1  # that every generator of random numbers takes
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -90,7 +91,7 @@ class StudyFile(Section):
     pretraining: PretrainingSection = Field(default_factory=PretrainingSection)
     fine_tuning: FineTuningSection = Field(default_factory=FineTuningSection)
     multi_property: MultiPropertySection | None = None
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1, 2], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]] = Field(default=[0, 1, 2], min_length=1)
 
 
 def load_study(path: Path, open_set: Callable[[str, str | None, str | None], Datasets]) -> Study:
