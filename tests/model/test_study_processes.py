@@ -37,5 +37,5 @@ def test_seeds_are_numbers_that_generators_take(seed: int, fits: bool, tmp_path:
     if fits:
         assert load_study(path, lambda *_: None).seeds == (seed,)  # type: ignore[arg-type, return-value]
         return
-    with pytest.raises(InputError, match=rf"study\.yaml:4: seeds\[1\].*{LARGEST_SEED}"):
+    with pytest.raises(InputError, match=rf"study\.yaml:4: seeds\[1\].*{seed}"):
         load_study(path, lambda *_: None)  # type: ignore[arg-type, return-value]
