@@ -47,7 +47,7 @@ class StoreLostError(StoreError):
 
 
 class DamagedDocumentError(StoreError):
-    """A stored document does not agree with its checksum or is not JSON; the others are readable."""
+    """A stored document is not JSON, or differs from its checksum or its form; the others are readable."""
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def as_surface(document: dict[str, Any]) -> dict[str, Any]:
 
 def _value(document: dict[str, Any], target: str) -> tuple[float | None, dict[str, str]]:
     """Return the value of a target and its verdict."""
-    value, unit = document["targets"].get(target), document["units"].get(target, UNITS[target])
+    value, unit = document["targets"].get(target), (document.get("units") or {}).get(target, UNITS[target])
     if value is None:
         return None, {"status": VerdictStatus.FAILED.value, "reason": "its source has no value"}
     if unit != UNITS[target]:

@@ -200,7 +200,9 @@ def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[
             fractions=document.get("fractions"),
             extras=document.get("extras") or {},
             classes={name: tuple(names) for name, names in (document.get("classes") or {}).items()},
-            units={name: unit for name, unit in document["units"].items() if name not in OWN_TARGETS},
+            units={
+                name: unit for name, unit in (document.get("units") or {}).items() if name not in OWN_TARGETS
+            },
         )
     name = meeting_names(store, "surfaces")
     for document in store.query(properties=fields(_OF_SURFACES)):

@@ -21,7 +21,7 @@ RANKED: Final = ("calculations", "surfaces")  # collections whose records have s
 
 def rank_of(document: Mapping[str, Any]) -> int:
     """Return the rank of a stored document, from 0 to `HIGHEST`; judgements on a result count alike."""
-    return sum(_WORTH.get(_at(document, path), _RESULT) for path in STATUS_FIELDS)
+    return sum(_WORTH.get(str(_at(document, path)), _RESULT) for path in STATUS_FIELDS)
 
 
 def statuses(document: Mapping[str, Any]) -> dict[str, Any]:

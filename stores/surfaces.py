@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stores.backends.collection import check_version
 from stores.backends.values import timestamp
-from stores.errors import InputError, first_problem
+from stores.errors import InputError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,19 +51,6 @@ def _classes() -> dict[str, type[Record]]:
 
 def _document(record: Record) -> dict[str, Any]:
     return {**record.model_dump(mode="json"), "created_at": timestamp(record.created_at)}
-
-
-def _read(record_class: type[Record], document: dict[str, Any], place: str) -> Record:
-    from pydantic import ValidationError
-
-    what = f"The record {document.get('id')} in {place}"
-    check_version(document.get("schema_version"), what)
-    try:
-        return record_class.model_validate(document)
-    except ValidationError as error:
-        raise InputError(
-            f"{what} is damaged ({first_problem(error)}); remove it and run its campaign again."
-        ) from error
 
 
 class SurfaceStore:
@@ -177,15 +164,25 @@ class SurfaceStore:
     ) -> Iterator[Record]:
         """Yield the records of a kind that match a filter; options are sort, skip and limit.
 
+        Damaged ones are left out with a warning.
+
         Raises
         ------
         InputError
-            If a record is damaged or was written by a newer mgsurf.
+            If a record was written by a newer mgsurf.
         """
+        from pydantic import ValidationError
+
         collection = self.collection(kind)
         record_class = _classes()[collection.name]
         for document in collection.query(criteria, **options):
-            yield _read(record_class, document, f"{collection.name} of {self.uri}")
+            what = f"The record {document.get('id')} in {collection.name} of {self.uri}"
+            check_version(document.get("schema_version"), what)
+            try:
+                yield record_class.model_validate(document)
+            except ValidationError as error:
+                first = error.errors()[0]
+                collection.leave_out(document, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
     def surfaces(
         self,

@@ -360,7 +360,7 @@ def _next_task(ready: Sequence[Task], trained: Sequence[set[tuple[Any, ...]]], p
     return next((task for task in ready if _training_set(task) not in known), ready[0] if ready else None)
 
 
-_data: list[StudyData] = []  # of a process that trains for another
+_data: list[StudyData | MgsurfError] = []  # of a process that trains for another; or why it has none
 
 
 def _begin(study: Study) -> None:
@@ -372,7 +372,12 @@ def _begin(study: Study) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _data.append(read_data(study))
+    try:
+        _data.append(read_data(study))
+    except (
+        MgsurfError
+    ) as error:  # the store vanished, say; raised here it would end the process with a traceback
+        _data.append(error)
 
 
 def _end_with_parent() -> None:
@@ -383,4 +388,7 @@ def _end_with_parent() -> None:
 
 
 def _train_there(folder: Path, task: Task) -> dict[str, Any]:
-    return train_task(_data[0], folder, task)
+    data = _data[0]
+    if isinstance(data, MgsurfError):
+        raise data
+    return train_task(data, folder, task)

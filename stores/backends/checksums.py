@@ -88,9 +88,10 @@ def without_checksum(document: dict[str, Any]) -> dict[str, Any]:
 
 def damaged(store: str, collection: str, name: Any, error: Exception) -> DamagedDocumentError:
     """Describe a damaged document in one line."""
+    again = "import" if collection == "labels" else "compute"
     return DamagedDocumentError(
         f"The record {one_line(name)} of {collection} in the store {store} is damaged ({error}) and is not "
-        f"used; the other records are readable. Restore a backup with mgsurf store restore FILE, or compute "
+        f"used; the other records are readable. Restore a backup with mgsurf store restore FILE, or {again} "
         f"it again."
     )
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stores.backends.checksums import DamagedTextError, damaged
-from stores.backends.filters import Properties, distinct_values
+from stores.backends.filters import Projection, Properties, distinct_values
 from stores.backends.values import encode, value_at
-from stores.errors import InputError
+from stores.errors import DamagedDocumentError, InputError
 from stores.ranks import rank_of
+from stores.record_fields import BULK, CALCULATION, LABEL, REFERENCE, SURFACE, Form
 
 SCHEMA_VERSION = 1  # version of the layout of stores and of the records in them
 
@@ -22,6 +23,7 @@ Combine = Callable[[Document | None, Document], Document | None]
 """Makes of a stored document, None if there is none, and a new one what is to be stored; None: leave it."""
 
 _AT_ONCE = 1000  # ids in one query
+_NAMED = 20  # damaged documents of a collection that are named
 _LOG = logging.getLogger(__name__)
 
 
@@ -36,7 +38,7 @@ def check_version(version: object, what: str) -> None:
 
 @dataclass(frozen=True)
 class CollectionLayout:
-    """How a collection is kept: its key, the indexed fields, and the large ones kept apart.
+    """How a collection is kept: its key, the indexed fields, the large ones apart; the form of its records.
 
     Damaged documents are left out with a warning (`skip_damaged`) where each stands for itself and can be
     computed again; where documents build on one another, as decisions and snapshots do, they are an error.
@@ -46,6 +48,7 @@ class CollectionLayout:
     indexed: tuple[str, ...] = ()
     heavy: tuple[str, ...] = ()
     skip_damaged: bool = False
+    form: Form | None = None
 
 
 class Collection(ABC):
@@ -68,7 +71,8 @@ class Collection(ABC):
         self.heavy = layout.heavy
         self._store = store
         self._skip_damaged = layout.skip_damaged
-        self._warned: set[str] = set()
+        self._form = layout.form
+        self._damage: dict[str, str] = {}
 
     @abstractmethod
     def query(
@@ -224,14 +228,49 @@ class Collection(ABC):
         self._check_replaceable(stored, new, name)
         return ranked and rank_of(stored) > rank_of(new)
 
+    def _whole(self, documents: Iterable[Document], projection: Projection) -> Iterator[Document]:
+        """Yield the chosen fields of documents, less those documents of which one is not as it must be."""
+        names = [] if self._form is None else [n for n in self._form.kinds if projection.needs([n])]
+        for document in documents:
+            if problem := self._problem(document, names):
+                self.leave_out(document, problem)
+            else:
+                yield projection.apply(document)
+
+    def _problem(self, document: Document, names: Sequence[str] | None = None) -> str | None:
+        """Return what is wrong with some fields of a document, or with all; None if nothing is."""
+        version = document.get("schema_version")
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        if self._form is None or newer:  # the fields of newer ones may be others; who reads them refuses them
+            return None
+        return self._form.problem_in(document, self._form.kinds if names is None else names)
+
+    def _of_kind(self, field: str, values: list[Any]) -> list[Any]:
+        """Return the values of a field that are of its kind: the others are those of damaged records."""
+        return values if self._form is None else self._form.of_kind(field, values)
+
     def _report(self, name: str, error: DamagedTextError) -> None:
         """Warn once of a damaged document, or raise an error."""
         problem = damaged(self._store, self.name, name, error)
         if not self._skip_damaged:
             raise problem
-        if str(problem) not in self._warned:
-            self._warned.add(str(problem))
-            _LOG.warning("%s", problem)
+        if self._damage.get(name) != str(problem):
+            self._damage[name] = str(problem)
+            if len(self._damage) <= _NAMED:
+                _LOG.warning("%s", problem)
+            elif len(self._damage) == _NAMED + 1:
+                _LOG.warning(
+                    "More than %d records of %s are damaged; the others are not named.", _NAMED, self.name
+                )
+
+    def leave_out(self, document: Document, reason: str) -> None:
+        """Report a document that its reader cannot use as damaged: a warning, or an error."""
+        self._report(", ".join(str(document.get(field)) for field in self.key), DamagedTextError(reason))
+
+    def check_damage(self, name: str) -> None:
+        """Raise a `DamagedDocumentError` if a document that a query left out by damage has this key."""
+        if name in self._damage:
+            raise DamagedDocumentError(self._damage[name])
 
 
 def without(document: Document, fields: Sequence[str]) -> Document:
@@ -266,24 +305,31 @@ LAYOUTS: dict[str, CollectionLayout] = {
         ),
         heavy=("slab", "relaxed_slab", "potential"),
         skip_damaged=True,
+        form=SURFACE,
     ),
     "bulks": CollectionLayout(
         indexed=("chemsys", "formula", "bulk_key", "method_fingerprint", "created_at"),
         heavy=("initial_structure", "structure"),
         skip_damaged=True,
+        form=BULK,
     ),
     "references": CollectionLayout(
-        indexed=("element", "method_fingerprint", "created_at"), heavy=("structure",), skip_damaged=True
+        indexed=("element", "method_fingerprint", "created_at"),
+        heavy=("structure",),
+        skip_damaged=True,
+        form=REFERENCE,
     ),
     "calculations": CollectionLayout(
         indexed=("kind", "chemsys", "formula", "method_fingerprint", "created_at", "output.status"),
         heavy=("output",),
         skip_damaged=True,
+        form=CALCULATION,
     ),
     "labels": CollectionLayout(
         indexed=("chemsys", "formula", "source", "source_id", "method_fingerprint", "created_at"),
         heavy=("slab",),
         skip_damaged=True,
+        form=LABEL,
     ),
     "candidates": CollectionLayout(
         indexed=("chemsys", "formula", "bulk_key", "method_fingerprint", "campaign", "model"),
@@ -299,7 +345,7 @@ LAYOUTS: dict[str, CollectionLayout] = {
     "leases": CollectionLayout(indexed=("name", "number")),
     "refreshes": CollectionLayout(key=("number",)),
     "rounds": CollectionLayout(indexed=("campaign", "number")),
-    "screenings": CollectionLayout(indexed=("formula", "bulk_key", "model")),
+    "screenings": CollectionLayout(indexed=("formula", "bulk_key", "model", "screened_at")),
     "jobs": CollectionLayout(key=("uuid", "index"), indexed=("uuid", "index", "name"), heavy=("output",)),
     "job_data": CollectionLayout(key=("blob_uuid",), indexed=("job_uuid",), heavy=("data",)),
 }

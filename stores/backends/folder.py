@@ -245,8 +245,7 @@ class FolderCollection(Collection):
         documents: Iterable[dict[str, Any]] = (document for _, document in self._found(criteria))
         for field, up in reversed(order):
             documents = sorted(documents, key=lambda d: sort_key(d, field, up), reverse=not up)
-        for document in islice(documents, skip, skip + limit if limit else None):
-            yield projection.apply(document)
+        yield from self._whole(islice(documents, skip, skip + limit if limit else None), projection)
 
     def count(self, criteria: Criteria = None) -> int:
         """Count the documents that match a filter."""

@@ -158,23 +158,24 @@ class Guard:
 
     def check(self) -> None:
         """Raise a `StoreLostError` if the file that was opened was deleted, truncated or replaced."""
-        if self._seen is None:
+        seen = self._seen  # another thread may close the file meanwhile
+        if seen is None:
             return
         try:
             found = self._look()
         except FileNotFoundError:
             raise self._lost("was deleted") from None
-        if found == self._seen:
+        if found == seen:
             return
-        if found[:3] == self._seen[:3]:
+        if found[:3] == seen[:3]:
             # the same content under another ctime: renamed away and back, say; a later process must know too
             self._record_again(found)
             return
-        if found[0] != self._seen[0] or self._released:
+        if found[0] != seen[0] or self._released:
             raise self._lost("was replaced")
         is_as_recorded = self._is_as_recorded()
-        if is_as_recorded is False or (is_as_recorded is None and found[1] < self._seen[1]):
-            raise self._lost("was truncated" if found[1] < self._seen[1] else "was replaced")
+        if is_as_recorded is False or (is_as_recorded is None and found[1] < seen[1]):
+            raise self._lost("was truncated" if found[1] < seen[1] else "was replaced")
         if is_as_recorded:
             self._seen = found
 

@@ -124,20 +124,21 @@ class MongoCollection(Collection):
         projection = Projection(properties)
         fields: dict[str, int] = {"_id": 0}
         if projection.paths is not None and not projection.excludes:
-            fields |= dict.fromkeys((path.split(".")[0] for path in projection.paths), 1)
+            asked = (path.split(".")[0] for path in projection.paths)
+            fields |= dict.fromkeys((*asked, *self.key, "schema_version"), 1)
         order = [(field, 1 if up else -1) for field, up in sort_order(sort)]
+        found = self._collection.find(checked(criteria), fields, sort=order or None, skip=skip, limit=limit)
         with mongo_errors(self._store):
-            for document in self._collection.find(
-                checked(criteria), fields, sort=order or None, skip=skip, limit=limit
-            ):
-                # a part of a document cannot be checked
-                if fields.keys() == {"_id"}:
-                    try:
-                        document = without_checksum(document)
-                    except DamagedTextError as error:
-                        self._report(", ".join(str(document.get(field)) for field in self.key), error)
-                        continue
-                yield projection.apply(document)
+            # a part of a document has no checksum
+            yield from self._whole(self._sound(found) if fields.keys() == {"_id"} else found, projection)
+
+    def _sound(self, documents: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield whole documents without their checksum, less those that do not agree with it."""
+        for document in documents:
+            try:
+                yield without_checksum(document)
+            except DamagedTextError as error:
+                self.leave_out(document, str(error))
 
     def count(self, criteria: Criteria = None) -> int:
         """Count the documents that match a filter."""
@@ -147,7 +148,8 @@ class MongoCollection(Collection):
     def distinct(self, field: str, criteria: Criteria = None) -> list[Any]:
         """Return the different values of a field, sorted."""
         with mongo_errors(self._store):
-            return sorted(self._collection.distinct(field, checked(criteria)), key=order_key)
+            found = self._collection.distinct(field, checked(criteria))
+        return sorted(self._of_kind(field, found), key=order_key)
 
     def upsert(
         self,
@@ -288,12 +290,12 @@ class MongoCollection(Collection):
         again += [document for name, (document, _) in absent.items() if name in refused]
         return again, written + len(absent) - len(refused)
 
-    @staticmethod
-    def _undamaged(stored: dict[str, Any]) -> dict[str, Any] | None:
+    def _undamaged(self, stored: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            return without_checksum({name: value for name, value in stored.items() if name != "_id"})
+            document = without_checksum({name: value for name, value in stored.items() if name != "_id"})
         except DamagedTextError:
             return None
+        return None if self._problem(document) else document
 
     def _insert_absent(self, documents: list[dict[str, Any]]) -> set[str]:
         """Insert documents; return the ids that another process inserted before."""

@@ -37,6 +37,7 @@ from stores.ranks import rank_of
 
 if TYPE_CHECKING:
     from stores.backends.sqlite_file import Connection
+    from stores.record_fields import Form
 
 Found = tuple[int, dict[str, Any]]
 _CHUNK = 200  # documents read at once: enough to hide SQLite's cost per statement, little memory
@@ -52,7 +53,7 @@ class DocumentTable(Collection):
         The file, or a `Database` shared with other collections in it.
     collection
         Name of the collection.
-    key, indexed, heavy, skip_damaged
+    key, indexed, heavy, skip_damaged, form
         As in `CollectionLayout`; in an existing file the heavy fields are those that it lists.
     """
 
@@ -65,9 +66,10 @@ class DocumentTable(Collection):
         heavy: Sequence[str] = (),
         *,
         skip_damaged: bool = False,
+        form: Form | None = None,
     ) -> None:
         self.database = place if isinstance(place, Database) else Database(place)
-        layout = CollectionLayout(_fields(key), tuple(indexed), tuple(heavy), skip_damaged)
+        layout = CollectionLayout(_fields(key), tuple(indexed), tuple(heavy), skip_damaged, form)
         super().__init__(str(self.database.path), collection, layout)
 
     def query(
@@ -81,8 +83,7 @@ class DocumentTable(Collection):
         """Yield the documents that match a MongoDB filter."""
         projection = Projection(properties)
         found = self._found(criteria, sort, projection.needs, skip, limit)
-        for _, document in found:
-            yield projection.apply(document)
+        yield from self._whole((document for _, document in found), projection)
 
     def count(self, criteria: Criteria = None) -> int:
         """Count the documents that match a filter."""
@@ -167,7 +168,8 @@ class DocumentTable(Collection):
                     else [b""]
                 )
                 if not any(isinstance(value, bytes) for value in found):
-                    return sorted((None if value == NULL else value for value in found), key=order_key)
+                    values = [None if value == NULL else value for value in found]
+                    return sorted(self._of_kind(field, values), key=order_key)
         return super().distinct(field, criteria)
 
     def ensure_index(self, field: str) -> None:

@@ -155,6 +155,8 @@ def test_people_may_have_a_name_of_one_word_or_the_family_name_first():
         (json.dumps('no "/my data of 2025/x"'), json.dumps('no "x"')),
         ("/my data/OUTCAR: 0.03 eV/A after 3 steps", "OUTCAR: 0.03 eV/A after 3 steps"),
         ("in /scratch/run 12 atoms/cell, /tmp or /dev/shm/x", "in run 12 atoms/cell, /tmp or x"),
+        ("/scratch/a and energies/forces", "a and energies/forces"),
+        ("of /scratch/ada/a is x/y, of /scratch/My Data/b too", "of a is x/y, of b too"),
         ("https://example.org/a/b/c, eV/A^2, 1/2/3", "https://example.org/a/b/c, eV/A^2, 1/2/3"),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -217,3 +219,31 @@ def test_a_compound_shows_dft_before_a_rehearsal(client_of, filled, records, tmp
     data = client_of(path).get("/compounds/MgAg.json").json()
     assert [c["method_fingerprint"] == mlip.fingerprint for c in data["crystals"]] == [False, True]
     assert len(data["facets"]) == len(surfaces)
+
+
+def test_failures_of_a_rehearsal_are_shown_apart(client_of, filled, records, tmp_path):
+    path = tmp_path / "s.sqlite"
+    shutil.copy(filled, path)
+    before = client_of(path).get("/failures.json").json()
+    assert before["rehearsal"] == {}
+    surface = next(s for s in records.quickstart_surfaces() if s.surface_energy is None)
+    calculation = records.calculations()[0]
+    output = calculation.output.model_copy(update={"status": "failed", "reason": "atoms fell apart"})
+    mlip = surface.method.model_copy(update={"engine": "mlip"})
+    changes = {"id": "rehearsal", "method": mlip, "method_fingerprint": mlip.fingerprint}
+    with open_store(f"sqlite:///{path}") as store:
+        store.add([surface.model_copy(update=changes)])
+        store.add([calculation.model_copy(update={**changes, "output": output})])
+    client = client_of(path)
+    data = client.get("/failures.json").json()
+    assert {**data, "rehearsal": {}} == before
+    assert data["rehearsal"]["total"] == 1
+    assert [group["reason"] for group in data["rehearsal"]["groups"]] == ["atoms fell apart"]
+    rejected = {(row["target"], row["verdict"]): row["count"] for row in before["rejected"]}
+    for page in ("/", "/failures"):  # a link leads to as many facets as it counts
+        links = re.findall(r'href="(/facets\?verdict=[^"]*failed[^"]*)"', client.get(page).text)
+        assert links
+        for link in map(html.unescape, links):
+            target = "work_function" if "work_function" in link else "surface_energy"
+            total = client.get(link.replace("/facets?", "/facets.json?")).json()["total"]
+            assert total == (1 if "mlip-" in link.partition("method=")[2] else rejected[target, "failed"])

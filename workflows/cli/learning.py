@@ -48,7 +48,7 @@ OF_CLASSES = {"accuracy": "accuracy", "macro_f1": "mean F1", "roc_auc": "ROC AUC
 OF_TEST = {"macro_mae": "MAE over systems", "coverage_90": "in the 90 % interval"}
 SHARES = ("r2", "coverage_90")  # numbers without a unit, about one
 
-SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Of split and training.")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of split and training.")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Instead of the preset's.")]
 MembersOption = Annotated[int, typer.Option(min=1, metavar="N", help="Networks of an ensemble.")]
 

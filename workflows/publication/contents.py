@@ -175,7 +175,7 @@ class Contents:
             return head.unit
         same = {"method_fingerprint": head.method}  # older snapshots have no units
         for document in self.store.query(same, ["units"], collection="labels"):
-            if stated := document["units"].get(head.target, ""):
+            if stated := (document.get("units") or {}).get(head.target, ""):
                 return str(stated)
         return UNITS.get(head.target, "")
 

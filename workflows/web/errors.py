@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 
-from stores.errors import InputError, MgsurfError, one_line
+from stores.errors import DamagedDocumentError, InputError, MgsurfError, one_line
 from stores.secrets import masked
 from workflows.web.pages import NotFoundError, html_response, json_response
 
@@ -23,6 +23,7 @@ TITLES = {
     400: "The address cannot be read",
     404: "Not found",
     405: "Read only",
+    422: "The record cannot be read",
     500: "Internal error",
     503: "The store cannot be read",
 }
@@ -62,7 +63,8 @@ class _FaultPages:
 
 
 def _known(request: Request, error: Exception) -> Response:
-    status = 404 if isinstance(error, NotFoundError) else 400 if isinstance(error, InputError) else 503
+    statuses = ((NotFoundError, 404), (InputError, 400), (DamagedDocumentError, 422))
+    status = next((status for kind, status in statuses if isinstance(error, kind)), 503)
     return error_page(request, status, str(error))
 
 

@@ -54,14 +54,17 @@ def facet_data(store: SurfaceStore, record_id: str) -> dict[str, Any]:
     ------
     NotFoundError
         If the store holds no such facet.
+    DamagedDocumentError
+        If its record lacks a field or has one that cannot be read.
     """
     record = next(store.query({"id": record_id}, limit=1), None)
     if record is None:
+        store.surfaces_collection.check_damage(record_id)
         raise NotFoundError(
             f"The store {store.uri} holds no facet {record_id[:80]}; it was removed or is of another store, "
             "see /facets for those that are there"
         )
-    record = {**_empty(), **record}
+    record = {**_empty(), **{name: value for name, value in record.items() if value is not None}}
     same = {"bulk_id": record["bulk_id"], "method_fingerprint": record["method_fingerprint"]}
     found = list(store.query(same, _NEIGHBOUR_FIELDS, limit=MOST_NEIGHBOURS)) if record["bulk_id"] else []
     return {

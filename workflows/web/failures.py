@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from stores.errors import one_line
+from stores.method_names import count_records, rehearsal_filter
 from stores.secrets import masked
 from stores.verdicts import STATUSES, TARGETS
 from workflows.web.pages import PageRouter, query_texts
@@ -97,21 +101,20 @@ def grouped(problems: Iterable[Mapping[str, Any]], project: str | None = None) -
     """
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for problem in problems:
-        status, reason = str(problem["status"]), masked(one_line(problem["reason"] or "no reason is known"))
+        status, reason = str(problem["status"]), one_line(problem["reason"] or "no reason is known")
         key = status, pattern_of(reason)
-        group = groups.setdefault(
-            key,
-            {
+        if (group := groups.get(key)) is None:
+            shown = masked(reason)  # slow: once a group
+            group = groups[key] = {
                 "status": status,
-                "reason": reason,
-                "pattern": key[1],
+                "reason": shown,
+                "pattern": pattern_of(shown),
                 "count": 0,
                 "latest": problem["created_at"],
                 "labels": [],
-                "remedy": remedy_of(reason),
+                "remedy": remedy_of(shown),
                 "commands": commands(status, str(problem["label"]), project),
-            },
-        )
+            }
         group["count"] += 1
         if len(group["labels"]) < SHOWN and problem["label"] not in group["labels"]:
             group["labels"].append(problem["label"])
@@ -137,13 +140,25 @@ def failures_data(store: SurfaceStore, project: str | None = None) -> dict[str, 
     -------
     dict
         ``groups`` of calculations, ``total`` of them, ``shown`` that were read, and ``rejected`` values by
-        target and verdict.
+        target and verdict; the same of ``rehearsal`` without DFT, empty where nothing was rehearsed.
     """
-    bad = {"output.status": {"$in": ["failed", "unconverged"]}}
-    fields = ["label", "created_at", "output.status", "output.reason"]
-    total = sum(
-        store.count({"output.status": status}, "calculations") for status in ("failed", "unconverged")
+    was_rehearsed = bool(rehearsal_filter(store, "surfaces", rehearsed=False)) or bool(
+        rehearsal_filter(store, "calculations", rehearsed=False)
     )
+    return {
+        **_failures(store, project, rehearsed=False),
+        "rehearsal": _failures(store, project, rehearsed=True) if was_rehearsed else {},
+        "_by_dft": dft_query(store),
+    }
+
+
+def _failures(store: SurfaceStore, project: str | None, *, rehearsed: bool) -> dict[str, Any]:
+    """Read the failures of rehearsals with a potential, or all others."""
+    count = partial(count_records, store, rehearsed=rehearsed)
+    statuses = ("failed", "unconverged")
+    of_method = rehearsal_filter(store, "calculations", rehearsed=rehearsed)
+    bad = {"output.status": {"$in": statuses}, **of_method}
+    fields = ["label", "created_at", "output.status", "output.reason"]
     found = store.query(bad, fields, sort={"created_at": -1}, limit=MOST, collection="calculations")
     problems = [
         {
@@ -155,18 +170,24 @@ def failures_data(store: SurfaceStore, project: str | None = None) -> dict[str, 
         for document in found
     ]
     rejected = [
-        {"target": target, "verdict": verdict, "count": count, "advice": VERDICT_ADVICE.get(verdict, "")}
+        {"target": target, "verdict": verdict, "count": number, "advice": VERDICT_ADVICE.get(verdict, "")}
         for target in TARGETS
         for verdict in STATUSES
-        if verdict != "accepted" and (count := store.count({f"verdicts.{target}.status": verdict}))
+        if verdict != "accepted" and (number := count("surfaces", {f"verdicts.{target}.status": verdict}))
     ]
     return {
         "groups": grouped(problems, project),
-        "total": total,
+        "total": sum(count("calculations", {"output.status": status}) for status in statuses),
         "shown": len(problems),
         "by_status": dict(Counter(problem["status"] for problem in problems)),
         "rejected": rejected,
     }
+
+
+def dft_query(store: SurfaceStore) -> str:
+    """Return what makes an address of facets leave out those of rehearsals; empty where there are none."""
+    of_method = rehearsal_filter(store, "surfaces", rehearsed=False)
+    return "&" + urlencode({"filter": json.dumps(of_method)}) if of_method else ""
 
 
 def queue_groups(queue: Mapping[str, Any] | None, project: str | None) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from stores.learning.candidates import CANDIDATES
 from stores.method_names import count_records, count_verdicts
 from stores.settings_file import resolve_work_dir
 from workflows.execution.running import RunState, read_running
+from workflows.web.failures import dft_query
 from workflows.web.pages import PageRouter, query_texts
 
 if TYPE_CHECKING:
@@ -128,4 +129,10 @@ def overview(store: SurfaceStore, request: Request) -> dict[str, Any]:
     query_texts(request, ())
     state = request.app.state
     data = overview_data(store, state.tally.campaigns(store), state.queue.latest())
-    return {**data, "_project": state.project, "_duration": duration, "_poll": POLL_SECONDS}
+    return {
+        **data,
+        "_by_dft": dft_query(store),
+        "_project": state.project,
+        "_duration": duration,
+        "_poll": POLL_SECONDS,
+    }

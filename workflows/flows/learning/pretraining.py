@@ -15,7 +15,7 @@ from stores.errors import InputError
 from stores.labelled import BULK, source_fingerprint
 from stores.learning.model_card import LabelSource, checked_name
 from workflows.flows.campaign.file import checked_document, read_document
-from workflows.flows.learning.study_file import Section, Size
+from workflows.flows.learning.study_file import LARGEST_SEED, Section, Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ class PretrainingFile(Section):
         default="gradnorm", description="Balancing of the losses"
     )
     temperature: float = Field(default=2.0, ge=1, description="Of sampling targets with few labels")
-    seed: int = Field(default=0, ge=0, description="Of sets and training")
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="Of sets and training")
 
     def task(self) -> Task:
         """Return the training."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from model.studies.study import Study
     from model.training.runs import Datasets
 
+LARGEST_SEED = 2**32 - 1  # that every generator of random numbers takes
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -102,7 +103,7 @@ class StudyFile(Section):
     pretraining: PretrainingSection = Field(default_factory=PretrainingSection)
     fine_tuning: FineTuningSection = Field(default_factory=FineTuningSection)
     multi_property: MultiPropertySection | None = None
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1, 2], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]] = Field(default=[0, 1, 2], min_length=1)
     resources: Annotated[JobResources, AfterValidator(_job_resources)] = Field(
         default_factory=JobResources, description="What a job on a queue requests, beside its cores"
     )
