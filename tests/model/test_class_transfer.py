@@ -18,6 +18,7 @@ from model.studies.results import best_sources, cells, curves, flat_rows, plain
 from model.studies.runs import read_data, run_study
 from model.studies.study import STRATEGIES, Study, StudySet
 from model.training.ablation import comparisons, learning_curve, table
+from model.training.ablation_rows import COLUMNS
 from model.training.ablation_rows import flat_rows as rows_of_runs
 from model.training.ensemble_files import load_ensemble
 from model.training.fitted_heads import least_squares_map, logistic_map
@@ -27,6 +28,8 @@ from model.training.train import train
 from model.training.transfer import Adaptation, Start
 from tests.model.small_dataset import small_dataset
 from tests.model.tiny import tiny_config, tiny_dataset, tiny_preset
+from workflows.cli.console import print_csv
+from workflows.flows.figures.inputs import find_trainings
 
 PARTS = Split("random", 0, tuple(range(26)), tuple(range(26, 34)), tuple(range(34, 40)))
 QUICK = TrainingConfig(epochs=40, batch_size=8, optimiser=OptimiserConfig(learning_rate=1e-2))
@@ -283,6 +286,10 @@ def test_an_ablation_has_classes_beside_quantities(tmp_path):
     flat = [row for row in rows_of_runs(results) if row["target"] == "noble"]
     assert [row["error"] for row in flat[::2]] == errors and flat[0]["mae"] is None
     assert flat[0]["accuracy"] == results[0]["classes"]["noble"]["test"]["accuracy"]
+    with (tmp_path / "ablation.csv").open("w") as file:
+        print_csv(rows_of_runs(results), COLUMNS, file)
+    _, rows, problems = find_trainings([tmp_path / "ablation.csv"])  # for figures of MAE
+    assert not problems and {row["target"] for row in rows} == {"surface_energy"}
 
 
 def test_trees_beside_what_begins_with_classes_see_no_predictions_of_them(tmp_path):
