@@ -28,9 +28,9 @@ from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
 from model.data.dataset import Dataset
 from model.data.splits import k_fold
+from model.evaluation.criteria import MAE
 from model.evaluation.metrics import labels, relative_change
 from model.graphs.cache import GraphCache
-from model.studies.results import paired_change
 from model.training.presets import PRESETS, TARGETS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def few_labels(own: LabelledRows, other: LabelledRows, arguments: argparse.Names
                     ]
                 )
             plain, more = np.array(errors).T
-            change = paired_change(more.tolist(), plain.tolist())
+            change = MAE.change(more.tolist(), plain.tolist())
             print(
                 f"{name}, {count} labels: MAE {plain.mean():.4g} alone, {more.mean():.4g} with "
                 f"{len(other.descriptors)} other slabs, {percent(change)}",

@@ -1,4 +1,4 @@
-"""How well classes are predicted: precision, recall and F1 of each class, ROC curve of two."""
+"""How well classes are predicted: log loss; precision, recall and F1 of each class; ROC curve of two."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.data.splits import PARTS
+from model.evaluation.class_calibration import SMALLEST, log_loss
 from model.evaluation.metrics import labels
 
 if TYPE_CHECKING:
@@ -45,11 +46,11 @@ def class_errors(true: Array, probabilities: Array, names: Sequence[str]) -> dic
     Returns
     -------
     dict
-        ``n`` labels, ``accuracy``; by name of the class ``precision`` (of the entries predicted to be of it,
-        the share that is), ``recall`` (of those that are, the share found) and ``f1``, their harmonic mean;
-        the means over classes ``macro_recall`` and ``macro_f1``; for two classes ``roc_auc``. None where a
-        number is not defined: recall of a class that does not occur, precision of one that is not predicted,
-        F1 of one to which both apply, the area with one class alone.
+        ``n`` labels, ``log_loss`` (see `_log_loss`), ``accuracy``; by name of the class ``precision`` (of the
+        entries predicted to be of it, the share that is), ``recall`` (of those that are, the share found) and
+        ``f1``, their harmonic mean; the means over classes ``macro_recall`` and ``macro_f1``; for two classes
+        ``roc_auc``. None where a number is not defined: recall of a class that does not occur, precision of
+        one that is not predicted, F1 of one to which both apply, the area with one class alone.
     """
     known = np.isfinite(true)
     places, shares = true[known].astype(int), probabilities[known]
@@ -57,6 +58,7 @@ def class_errors(true: Array, probabilities: Array, names: Sequence[str]) -> dic
     precision, recall, f1 = _by_class(places, chosen, names)
     errors: dict[str, Any] = {
         "n": len(places),
+        "log_loss": _log_loss(true, probabilities),
         "accuracy": float((chosen == places).mean()) if len(places) else None,
         "precision": precision,
         "recall": recall,
@@ -67,6 +69,28 @@ def class_errors(true: Array, probabilities: Array, names: Sequence[str]) -> dic
     if len(names) == 2:
         errors["roc_auc"] = roc_auc(places, shares[:, 1])
     return errors
+
+
+def add_log_loss(classes: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add the log loss to what `evaluate_classes` of an older version returned.
+
+    rows: of the same training, see `model.evaluation.metrics.prediction_rows`.
+    """
+    for target, found in classes.items():
+        columns = [f"{target}_p_{name}" for name in found["classes"]]
+        for part in PARTS:
+            own = [row for row in rows if row["part"] == part and row[target] is not None]
+            shares = np.array([[row[name] for name in columns] for row in own], dtype=float)
+            found[part]["log_loss"] = _log_loss(np.array([row[target] for row in own], dtype=float), shares)
+
+
+def _log_loss(true: Array, probabilities: Array) -> float | None:
+    """Return the log loss of probabilities [n, K], above zero; None without labels."""
+    known = np.isfinite(true)
+    if not known.any():
+        return None
+    # so that its ratio to another one is finite, where all are right and sure
+    return log_loss(np.clip(probabilities[known], SMALLEST, 1 - SMALLEST), true[known])
 
 
 def _by_class(

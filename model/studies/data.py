@@ -51,6 +51,7 @@ class StudyData:
         }
         entries: dict[tuple[str, str], Entry] = {}
         units: dict[str, str] = {}
+        classes: dict[str, tuple[str, ...]] = {}
         same: dict[tuple[str, str], Hashable] = {}
         for name, one in study.sets.items():
             try:
@@ -63,10 +64,7 @@ class StudyData:
                     f"({', '.join(found.targets)}); name one of them with method"
                 )
             if one.target in found.classes:
-                raise InputError(
-                    f"data set {name}: {one.target} is a class; a study compares errors of quantities, "
-                    "take it out (mgsurf train learns classes)"
-                )
+                classes[heads[name]] = found.classes[one.target]
             if one.target in found.units:
                 units[heads[name]] = found.units[one.target]
             for entry in found:
@@ -80,7 +78,8 @@ class StudyData:
         graphs = graphs_among(entries[key].graph for key in keys)
         groups = group_identical(graphs, [same[key] for key in keys])
         merged = [replace(entries[key], group=group) for key, group in zip(keys, groups, strict=True)]
-        return cls(study, Dataset(tuple(merged), tuple(heads.values()), units=units), heads)
+        union = Dataset(tuple(merged), tuple(heads.values()), units=units, classes=classes)
+        return cls(study, union, heads)
 
     def parts(self, seed: int) -> list[str]:
         """Return for each entry of the union the part that it is in."""
@@ -121,7 +120,9 @@ class StudyData:
                 labels.setdefault(i, {})[head] = self.union[i].targets[head]
         chosen = sorted(labels)
         entries = tuple(replace(self.union[i], targets=labels[i]) for i in chosen)
-        dataset = Dataset(entries, tuple(self.heads[name] for name in task.sets), units=self.union.units)
+        heads = tuple(self.heads[name] for name in task.sets)
+        classes = {head: names for head, names in self.union.classes.items() if head in heads}
+        dataset = Dataset(entries, heads, units=self.union.units, classes=classes)
         members = [tuple(n for n, i in enumerate(chosen) if parts[i] == part) for part in PARTS]
         split = Split(f"study, {self.study.split}", task.seed, *members)
         return dataset, lambda _: split

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.evaluation.metrics import Interval, mean_and_spread
+from model.evaluation.criteria import CRITERIA, MAE, error_of
+from model.evaluation.metrics import mean_and_spread
 from model.studies.study import SCRATCH, TOGETHER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from model.evaluation.metrics import Interval
     from model.studies.data import StudyData
     from model.studies.runs import TaskResult
 
@@ -32,6 +33,11 @@ COLUMNS = (
     "test_mae",
     "test_r2",
     "seconds",
+    "metric",
+    "val_error",
+    "test_error",
+    "test_accuracy",
+    "test_macro_f1",
 )
 
 FEWEST_PAIRS = 3  # seeds below which no change is called significant
@@ -42,28 +48,37 @@ def flat_rows(data: StudyData, results: Sequence[TaskResult]) -> list[dict[str, 
 
     Keys are `COLUMNS`: ``source`` is ``scratch``, a data set (with its number of labels, where these are not
     all), or ``mpt`` and the balancing of its losses; ``strategy`` is ``mpt`` in the rows of
-    such a pre-training itself; ``labels`` 0 stands for all. Errors are in the target's unit.
+    such a pre-training itself; ``labels`` 0 stands for all. ``metric`` names what ``val_error`` and
+    ``test_error`` are: the MAE of quantities in the target's unit, then ``val_mae`` and ``test_mae`` too; the
+    log loss of classes, which have accuracy and mean F1 instead of R2.
     """
     rows = []
     for result in results:
         task, run = result.task, result.run
         for name in task.sets:
             head = data.heads[name]
-            found = run["metrics"][head]
+            found = error_of(run, head)
+            of_quantity = run["metrics"].get(head, {}).get("test", {})
+            of_classes = run.get("classes", {}).get(head, {}).get("test", {})
             values = (
                 name,
                 head,
                 task.origin,
                 TOGETHER if task.balance else task.strategy,
                 task.size,
-                found["train"]["n"],
-                found["val"]["n"],
-                found["test"]["n"],
+                found.n["train"],
+                found.n["val"],
+                found.n["test"],
                 task.seed,
-                found["val"]["mae"],
-                found["test"]["mae"],
-                found["test"]["r2"],
+                found.val if found.criterion == MAE else None,
+                of_quantity.get("mae"),
+                of_quantity.get("r2"),
                 run["seconds_in_all"],
+                found.criterion.name,
+                found.val,
+                found.test,
+                of_classes.get("accuracy"),
+                of_classes.get("macro_f1"),
             )
             rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
@@ -79,9 +94,10 @@ class Cell:
     strategy: str  # the one that is best on validation
     n_train: int  # mean over seeds
     pairs: int  # seeds that both were trained with
-    val_mae: float  # by which strategies and sources are chosen
-    test_mae: float
-    scratch_mae: float  # of the test set
+    metric: str  # of the errors: a key of `model.evaluation.criteria.CRITERIA`
+    val_error: float  # by which strategies and sources are chosen
+    test_error: float
+    scratch_error: float  # of the test set
     change: Interval  # of the test error: ratio to scratch minus one
     significant: bool  # the interval leaves zero out, of three seeds or more
 
@@ -105,7 +121,8 @@ def cells(rows: Iterable[dict[str, Any]]) -> list[Cell]:
                 continue
             ours = [tuned[seed] for seed in seeds]
             theirs = [scratch[seed] for seed in seeds]
-            change = paired_change([r["test_mae"] for r in ours], [r["test_mae"] for r in theirs])
+            criterion = CRITERIA[ours[0]["metric"]]
+            change = criterion.change([r["test_error"] for r in ours], [r["test_error"] for r in theirs])
             cell = Cell(
                 data_set=name,
                 source=source,
@@ -113,13 +130,14 @@ def cells(rows: Iterable[dict[str, Any]]) -> list[Cell]:
                 strategy=strategy,
                 n_train=round(float(np.mean([r["n_train"] for r in ours]))),
                 pairs=len(seeds),
-                val_mae=float(np.mean([r["val_mae"] for r in ours])),
-                test_mae=float(np.mean([r["test_mae"] for r in ours])),
-                scratch_mae=float(np.mean([r["test_mae"] for r in theirs])),
+                metric=criterion.name,
+                val_error=float(np.mean([r["val_error"] for r in ours])),
+                test_error=float(np.mean([r["test_error"] for r in ours])),
+                scratch_error=float(np.mean([r["test_error"] for r in theirs])),
                 change=change,
                 significant=len(seeds) >= FEWEST_PAIRS and not change.low <= 0 <= change.high,
             )
-            if source not in best or cell.val_mae < best[source].val_mae:
+            if source not in best or cell.val_error < best[source].val_error:
                 best[source] = cell
         found += best.values()
     return found
@@ -130,29 +148,17 @@ def best_sources(found: Sequence[Cell]) -> list[Cell]:
     best: dict[tuple[str, int], Cell] = {}
     for cell in found:
         key = cell.data_set, cell.labels
-        if key not in best or cell.val_mae < best[key].val_mae:
+        if key not in best or cell.val_error < best[key].val_error:
             best[key] = cell
     return list(best.values())
-
-
-def paired_change(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
-    """Return the geometric mean of the ratios minus one, with its 95 % interval by Student's t of their logs.
-
-    One pair has no interval: both ends are its change.
-    """
-    from scipy.stats import t
-
-    logs = np.log(np.asarray(ours, dtype=float) / np.asarray(theirs, dtype=float))
-    n, mean = len(logs), float(logs.mean())
-    half = float(t.ppf(0.975, n - 1) * logs.std(ddof=1) / math.sqrt(n)) if n > 1 else 0.0
-    return Interval(math.expm1(mean), math.expm1(mean - half), math.expm1(mean + half))
 
 
 def curves(
     rows: Sequence[dict[str, Any]], found: Sequence[Cell], name: str
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return test MAE against training labels for a data set: by source, ``n``, ``mae`` and ``spread``.
+    """Return the test error against training labels for a data set: by source a point for each size.
 
+    Points have ``n``, ``metric``, ``error`` (mean over seeds; ``mae`` too, where it is one) and ``spread``.
     Each source with the strategy that is best on validation at that number of labels.
     """
     chosen = {(cell.source, cell.labels): cell.strategy for cell in found if cell.data_set == name}
@@ -165,20 +171,30 @@ def curves(
             groups[row["source"]][row["labels"]].append(row)
     lines = {}
     for source, by_labels in groups.items():
-        points: list[tuple[int, dict[str, float | None]]] = []
+        points = []
         for members in by_labels.values():
-            mae = mean_and_spread([row["test_mae"] for row in members])
-            n = round(float(np.mean([row["n_train"] for row in members])))
-            points.append((n, mae))
-        lines[source] = [
-            {"n": n, "mae": mae["mean"], "spread": mae["spread"]}
-            for n, mae in sorted(points, key=lambda point: point[0])
-        ]
+            error = mean_and_spread([row["test_error"] for row in members])
+            metric = members[0]["metric"]
+            points.append(
+                {
+                    "n": round(float(np.mean([row["n_train"] for row in members]))),
+                    "mae": error["mean"] if metric == MAE.name else None,
+                    "spread": error["spread"],
+                    "metric": metric,
+                    "error": error["mean"],
+                }
+            )
+        lines[source] = sorted(points, key=lambda point: point["n"])
     return lines
 
 
 def plain(cell: Cell) -> dict[str, Any]:
-    """Return a cell as plain values, ``change`` flattened for a table."""
+    """Return a cell as plain values for a table: ``change`` flattened, ``val_mae`` etc. of quantities."""
     values = asdict(cell)
     change = values.pop("change")
-    return values | {"change": change["mean"], "change_low": change["low"], "change_high": change["high"]}
+    maes = {
+        f"{part}_mae": values[f"{part}_error"] if cell.metric == MAE.name else None
+        for part in ("val", "test", "scratch")
+    }
+    ends = {"change": change["mean"], "change_low": change["low"], "change_high": change["high"]}
+    return values | maes | ends

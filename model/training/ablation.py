@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from model.evaluation.criteria import MAE, error_of, judged_targets
 from model.evaluation.metrics import bootstrap, mean_and_spread, relative_change
 from model.training.runs import RunSettings, run_training
 from stores.errors import MgsurfError
@@ -181,10 +182,12 @@ def table(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``preset``, ``train_fraction``, ``runs`` (how many), ``targets``: by target ``mae``, ``r2``, ``rmse``,
-        ``macro_mae``, ``kendall_tau``, ``coverage_90``, ``spearman_sigma`` (each mean and standard
-        deviation over runs), ``unit`` (None: not stated) and ``paper`` (mae, r2); ``total_loss`` likewise and
-        ``paper_loss``. A row ``stl`` adds up the losses of the two single-task presets.
+        ``preset``, ``train_fraction``, ``runs`` (how many), ``targets``: by target ``metric`` (what its error
+        is) and ``error``; of quantities ``mae``, ``r2``, ``rmse``, ``macro_mae``, ``kendall_tau``,
+        ``coverage_90``, ``spearman_sigma``, of classes ``accuracy``, ``macro_f1`` (each mean and standard
+        deviation over runs), ``unit`` (None: not stated) and ``paper`` (mae, r2); ``total_loss`` of the
+        quantities likewise and ``paper_loss``. A row ``stl`` adds up the losses of the two single-task
+        presets.
     """
     groups: dict[tuple[str, float], list[Mapping[str, Any]]] = defaultdict(list)
     for result in results:
@@ -201,37 +204,58 @@ def comparisons(
     Returns
     -------
     dict
-        By target ``mae`` (difference of the MAEs), ``mae_relative`` (ratio minus one), both with their 95 %
-        bootstrap interval over runs, ``systems_relative`` (ratio of the macro-averages minus one, interval
-        over chemical systems) and ``pairs``. Empty where the presets have no run in common.
+        By target ``pairs``, ``metric``, ``error`` (difference of the test errors) and ``error_relative``
+        (ratio minus one), both with their 95 % bootstrap interval over runs; of quantities the same as
+        ``mae`` and ``mae_relative``, and ``systems_relative`` (ratio of the macro-averages minus one,
+        interval over chemical systems). Empty where the presets have no run in common.
     """
     paired = _pairs(results, ours, theirs)
-    targets = [t for t in (paired[0][0]["metrics"] if paired else []) if t in paired[0][1]["metrics"]]
+    targets = judged_targets(paired[0][0]) if paired else []
     found = {}
-    for target in targets:
-        maes = np.array([[run["metrics"][target]["test"]["mae"] for run in pair] for pair in paired])
-        systems = _system_maes(paired, target)
-        found[target] = {
-            "pairs": len(paired),
-            "mae": asdict(bootstrap(maes[:, 0] - maes[:, 1])),
-            "mae_relative": asdict(relative_change(maes[:, 0], maes[:, 1])),
-            "systems": len(systems),
-            "systems_relative": asdict(relative_change(systems[:, 0], systems[:, 1])),
+    for target in (name for name in targets if name in judged_targets(paired[0][1])):
+        errors = _test_errors(paired, target)
+        if not len(errors):
+            continue
+        change = {
+            "": asdict(bootstrap(errors[:, 0] - errors[:, 1])),
+            "_relative": asdict(relative_change(errors[:, 0], errors[:, 1])),
         }
+        metric = error_of(paired[0][0], target).criterion.name
+        found[target] = {"pairs": len(errors), "metric": metric}
+        found[target] |= {f"error{ending}": value for ending, value in change.items()}
+        if metric == MAE.name:
+            systems = _system_maes(paired, target)
+            found[target] |= {f"mae{ending}": value for ending, value in change.items()}
+            found[target] |= {
+                "systems": len(systems),
+                "systems_relative": asdict(relative_change(systems[:, 0], systems[:, 1])),
+            }
     return found
 
 
 def learning_curve(results: Sequence[Mapping[str, Any]], target: str) -> list[dict[str, Any]]:
-    """Return test MAE against training-set size: ``preset``, ``n``, ``mae``, ``spread``."""
+    """Return the test error against training-set size: ``preset``, ``n``, ``metric``, ``error``, ``spread``.
+
+    ``mae`` is the error where it is one, else None.
+    """
     groups: dict[tuple[str, float], list[Mapping[str, Any]]] = defaultdict(list)
     for result in results:
-        if target in result["metrics"]:
+        if target in judged_targets(result):
             groups[name_of(result), result["settings"]["train_fraction"]].append(result)
     points = []
     for (preset, _), group in sorted(groups.items()):
-        mae = mean_and_spread([run["metrics"][target]["test"]["mae"] for run in group])
-        n = round(np.mean([run["sizes"]["train"] for run in group]))
-        points.append({"preset": preset, "n": n, "mae": mae["mean"], "spread": mae["spread"]})
+        error = mean_and_spread([error_of(run, target).test for run in group])
+        metric = error_of(group[0], target).criterion.name
+        points.append(
+            {
+                "preset": preset,
+                "n": round(np.mean([run["sizes"]["train"] for run in group])),
+                "mae": error["mean"] if metric == MAE.name else None,
+                "spread": error["spread"],
+                "metric": metric,
+                "error": error["mean"],
+            }
+        )
     return points
 
 
@@ -241,8 +265,9 @@ def transfer_gains(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     Returns
     -------
     list of dict
-        ``name``, ``target``, ``n`` (training slabs), ``pairs``, ``scratch`` and ``transfer`` (mean test MAE),
-        ``relative`` (ratio minus one with its 95 % bootstrap interval over the pairs), smallest sets first.
+        ``name``, ``target``, ``metric``, ``n`` (training slabs), ``pairs``, ``scratch`` and ``transfer``
+        (mean test error), ``relative`` (ratio minus one with its 95 % bootstrap interval over the pairs),
+        smallest sets first.
     """
     names = dict.fromkeys(name_of(run) for run in results if run["settings"].get("transfer"))
     gains = []
@@ -251,18 +276,21 @@ def transfer_gains(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
         by_size = defaultdict(list)
         for pair in _pairs(results, name, tuned["settings"]["preset"]):
             by_size[pair[0]["settings"]["train_fraction"]].append(pair)
-        for target in tuned["metrics"]:
+        for target in judged_targets(tuned):
             for _, pairs in sorted(by_size.items()):
-                maes = np.array([[run["metrics"][target]["test"]["mae"] for run in pair] for pair in pairs])
+                errors = _test_errors(pairs, target)
+                if not len(errors):
+                    continue
                 gains.append(
                     {
                         "name": name,
                         "target": target,
+                        "metric": error_of(tuned, target).criterion.name,
                         "n": round(np.mean([run["sizes"]["train"] for run, _ in pairs])),
-                        "pairs": len(pairs),
-                        "scratch": float(maes[:, 1].mean()),
-                        "transfer": float(maes[:, 0].mean()),
-                        "relative": asdict(relative_change(maes[:, 0], maes[:, 1])),
+                        "pairs": len(errors),
+                        "scratch": float(errors[:, 1].mean()),
+                        "transfer": float(errors[:, 0].mean()),
+                        "relative": asdict(relative_change(errors[:, 0], errors[:, 1])),
                     }
                 )
     return gains
@@ -285,6 +313,7 @@ def _row(preset: str, fraction: float, group: Sequence[Mapping[str, Any]]) -> di
         each = [run["metrics"][target] for run in group]
         paper = PAPER.get(preset, {}).get(target)
         targets[target] = {
+            **_error_of_group(group, target),
             **{name: mean_and_spread([m["test"][name] for m in each]) for name in ("mae", "rmse", "r2")},
             **{
                 name: mean_and_spread([m[name] for m in each])
@@ -294,6 +323,10 @@ def _row(preset: str, fraction: float, group: Sequence[Mapping[str, Any]]) -> di
             "paper": {"mae": paper[0], "r2": paper[1]} if paper else None,
             "unit": each[0].get("unit"),
         }
+    for target in group[0].get("classes", {}):
+        tests = [run["classes"][target]["test"] for run in group]
+        scores = {name: mean_and_spread([test[name] for test in tests]) for name in ("accuracy", "macro_f1")}
+        targets[target] = {**_error_of_group(group, target), **scores, "unit": None, "paper": None}
     return {
         "preset": preset,
         "train_fraction": fraction,
@@ -302,6 +335,23 @@ def _row(preset: str, fraction: float, group: Sequence[Mapping[str, Any]]) -> di
         "total_loss": mean_and_spread([run["total_loss"] for run in group]),
         "paper_loss": PAPER_LOSS.get(preset),
     }
+
+
+def _error_of_group(group: Sequence[Mapping[str, Any]], target: str) -> dict[str, Any]:
+    """Name of the error of a target, and its mean and spread over runs on the test set."""
+    found = [error_of(run, target) for run in group]
+    return {
+        "metric": found[0].criterion.name,
+        "error": mean_and_spread([one.test for one in found]),
+    }
+
+
+def _test_errors(
+    paired: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], target: str
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Test errors of a target in the pairs of runs that both know theirs: [pairs, 2]."""
+    errors = [[error_of(run, target).test for run in pair] for pair in paired]
+    return np.array([pair for pair in errors if None not in pair], dtype=float).reshape(-1, 2)
 
 
 def _single_task_rows(
@@ -350,59 +400,3 @@ def _system_maes(
             if errors["n"] and other and other["n"]:
                 values[system].append((errors["mae"], other["mae"]))
     return np.array([np.mean(values[system], axis=0) for system in sorted(values)]).reshape(-1, 2)
-
-
-COLUMNS = (
-    "model",
-    "split",
-    "seed",
-    "folds",
-    "fold",
-    "train_fraction",
-    "members",
-    "epochs",
-    "data",
-    "target",
-    "n_train",
-    "n_test",
-    "val_mae",
-    "mae",
-    "rmse",
-    "r2",
-    "macro_mae",
-    "kendall_tau",
-    "coverage_90",
-    "spearman_sigma",
-    "seconds",
-)
-
-
-def flat_rows(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """List the result of each run for each target, for pandas.
-
-    The keys are `COLUMNS`: settings (``data`` distinguishes labelled slabs), then the figures of the test set
-    in the target's own unit (eV/Å² or eV) and the training time in s.
-    """
-    return [_row_of_run(run, target) for run in results for target in run["metrics"]]
-
-
-def _row_of_run(run: Mapping[str, Any], target: str) -> dict[str, Any]:
-    settings, found = run["settings"], run["metrics"][target]
-    test = found["test"]
-    values = (
-        name_of(run),
-        *(settings[name] for name in ("split", "seed", "folds", "fold", "train_fraction", "members")),
-        settings["epochs"],
-        run["data"],
-        target,
-        run["sizes"]["train"],
-        test["n"],
-        found["val"]["mae"],
-        *(test[name] for name in ("mae", "rmse", "r2")),
-        found["macro_mae"],
-        found["facet_order"]["kendall_tau"],
-        found["coverage_90"],
-        found["spearman_sigma"],
-        run["seconds"],
-    )
-    return dict(zip(COLUMNS, values, strict=True))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from model.data.dataset import noun_of
 from model.data.provenance import NOTE, seen_before, this_training, trainings_of
 from model.data.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
-from model.evaluation.class_metrics import evaluate_classes
+from model.evaluation.class_metrics import add_log_loss, evaluate_classes
 from model.evaluation.metrics import evaluate, prediction_rows, total_loss
 from model.evaluation.permutation import permutation_importance
 from model.network.composition_network import CompositionConfig
@@ -323,7 +323,10 @@ def make_split(dataset: Dataset, settings: RunSettings) -> Split:
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
-    """Return what a finished run wrote, None if there is none; InputError if the file is damaged."""
+    """Return what a finished run wrote, None if there is none; InputError if the file is damaged.
+
+    The log loss of classes, which older runs lack, is computed from their predictions.
+    """
     path = folder / "run.json"
     try:
         content = read_json(path)
@@ -331,6 +334,9 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         return None
     if content.get("format") != FORMAT:
         raise InputError(f"{path}: format {content.get('format')!r} is not {FORMAT!r}; train again")
+    lacking = any("log_loss" not in found["test"] for found in content.get("classes", {}).values())
+    if lacking and (folder / "predictions.csv").is_file():
+        add_log_loss(content["classes"], read_rows(folder))
     return content
 
 

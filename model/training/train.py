@@ -34,6 +34,7 @@ from model.training.checkpoint import (
     training_kinds,
     written_by,
 )
+from model.training.fitted_heads import fit_heads
 from model.training.inputs import learn_inputs, make_network, pack
 from model.training.losses import cosine_between, make_balancer, pair_cosines, shared_gradients
 from model.training.optimisers import Averaging, make_optimiser, make_schedule
@@ -42,7 +43,6 @@ from model.training.tensor_files import read_tensors, write_tensors
 from model.training.transfer import (
     Adaptation,
     check_start,
-    fit_heads,
     load_pretrained_weights,
     steps_below_heads,
     train_mode,
@@ -70,7 +70,8 @@ class Epoch:
     loss: dict[str, float]  # mean training loss of each target (standardised)
     # validation error of each target, in its unit; None where validation has no label
     val_mae: dict[str, float | None]
-    # what is minimised over epochs: mean over targets of the validation MAE in standard deviations
+    # what is minimised over epochs: mean over targets of the validation error, of quantities in standard
+    # deviations
     score: float
     weights: dict[str, float]  # of the balancer, by target
     # of the angle between the targets' gradients at the last shared layer, at the first step
@@ -238,7 +239,7 @@ def train(
     if start is not None:
         load_pretrained_weights(network, scaler, start)
     if start is not None and start.adaptation.carry_heads:
-        fit_heads(network, start, predict_packed(network, train_graphs), targets)
+        fit_heads(network, start, train_graphs, targets)
     if config.bfloat16 and device.type == "cuda":
         network.edge_dtype = torch.bfloat16
     balancer = make_balancer(len(names), config.balance).to(device)
@@ -389,7 +390,7 @@ def validation_errors(
 ) -> torch.Tensor:
     """Absolute errors [n, T] of outputs [n, W], in the targets' units; NaN without label in `values` [n, T].
 
-    Of classes it is the probability that the true one is not given.
+    Of classes it is the probability that the true one is not given (`model.evaluation.criteria.MISSED`).
     """
     if not any(is_class for _, is_class in columns):
         return (scaler.unscale(output) - values).abs()

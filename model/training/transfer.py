@@ -79,7 +79,7 @@ class Adaptation:
     """What a fine-tuning does beside holding weights; by default nothing."""
 
     # a head that the pre-trained model lacks begins with that of the same quantity, else with its only one,
-    # else with random weights, and is fitted to the training labels, see `fit_heads`
+    # else with random weights, and is fitted to the training labels, see `model.training.fitted_heads`
     carry_heads: bool = False
     reset_shared: bool = False  # reinitialise the shared layers after pooling, too
     # learning rate of each convolution (and of the embedding) as a share of that of the part after it:
@@ -188,12 +188,16 @@ def load_pretrained_weights(network: Network, scaler: Scaler, start: Start) -> N
     left_out = ("heads.", "shared.") if start.adaptation.reset_shared else ("heads.",)
     weights = {name: value for name, value in source.state_dict().items() if not name.startswith(left_out)}
     for new, name in enumerate(network.config.targets):
-        old = _source_head(start, name, network.config.class_names().get(name, ()))
+        classes = network.config.class_names().get(name, ())
+        old = source_head(start, name, classes)
         if old is None:
             continue
         theirs = start.model.targets[old]
-        head = network.heads[head_key(name)]
-        head.load_state_dict(source.heads[head_key(theirs)].state_dict())
+        head, known = network.heads[head_key(name)], source.heads[head_key(theirs)]
+        if start.model.class_names.get(theirs, ()) != classes:  # the last layer has another meaning
+            head[:-1].load_state_dict(known[:-1].state_dict())  # type: ignore[index]  # Sequentials
+            continue
+        head.load_state_dict(known.state_dict())
         if quantity_of(name) == quantity_of(theirs):
             _rescale(
                 head[-1],  # type: ignore[index]  # a Sequential
@@ -206,44 +210,22 @@ def load_pretrained_weights(network: Network, scaler: Scaler, start: Start) -> N
         value.requires_grad_(not held.holds(name, network.config))
 
 
-@torch.no_grad()
-def fit_heads(network: Network, start: Start, output: torch.Tensor, targets: torch.Tensor) -> None:
-    """Scale and shift the heads of targets that the source lacks by least squares on the training labels.
-
-    Another quantity may fall where this one rises, and the same one of another data set may be in other units
-    or scaled; a head carried over as it is would then begin worse than the mean of the labels. output: [n, W]
-    of the training graphs. targets: [n, T], standardised, NaN where there is no label.
-    """
-    classes = network.config.class_names()
-    for t, (name, place) in enumerate(network.config.columns().items()):
-        old = _source_head(start, name, classes.get(name, ()))
-        if name in classes or (old is not None and name == start.model.targets[old]):
-            continue
-        known = ~targets[:, t].isnan()
-        x, y = output[known, place.start].double(), targets[known, t].double()
-        spread = float(x.var(correction=0))
-        slope = float(((x - x.mean()) * (y - y.mean())).mean()) / spread if spread > 0 else 0.0
-        layer = network.heads[head_key(name)][-1]  # type: ignore[index]  # a Sequential
-        layer.weight.mul_(slope)
-        layer.bias.mul_(slope).add_(float(y.mean() - slope * x.mean()))
-
-
-def _source_head(start: Start, target: str, classes: tuple[str, ...]) -> int | None:
+def source_head(start: Start, target: str, classes: tuple[str, ...]) -> int | None:
     """Return the number of the pre-trained head that a target begins with; None: random weights.
 
-    A head of classes begins with one of the same classes only.
+    Where heads are carried (`Adaptation.carry_heads`) it may be of other classes, or of classes for a
+    quantity and the other way round: then its hidden layers count.
     """
     targets = start.model.targets
     if start.reset_heads:
         return None
-    if target in targets or not start.adaptation.carry_heads:
-        found = targets.index(target) if target in targets else None
-    else:
-        alike = [i for i, name in enumerate(targets) if quantity_of(name) == quantity_of(target)]
-        found = alike[0] if alike else 0 if len(targets) == 1 else None
-    if found is not None and start.model.class_names.get(targets[found], ()) != classes:
+    if target in targets:
+        same = start.model.class_names.get(target, ()) == classes
+        return targets.index(target) if same or start.adaptation.carry_heads else None
+    if not start.adaptation.carry_heads:
         return None
-    return found
+    alike = [i for i, name in enumerate(targets) if quantity_of(name) == quantity_of(target)]
+    return alike[0] if alike else 0 if len(targets) == 1 else None
 
 
 def steps_below_heads(network: Network) -> dict[nn.Parameter, int]:

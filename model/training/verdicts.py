@@ -8,60 +8,25 @@ test set enters after the choice.
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.evaluation.metrics import Interval, mean_and_spread
+from model.evaluation.criteria import F1, MAE, RECALL
+from model.evaluation.metrics import mean_and_spread
 from model.training.advice import PLAIN, alone_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from model.evaluation.criteria import Criterion
+    from model.evaluation.metrics import Interval
     from model.training.advice import Angles, Finished
 
 FEWEST_PAIRS = 3  # seeds (times folds) below which no difference is found
 
 TOGETHER, ALONE, NO_DIFFERENCE, UNDECIDED = "together", "alone", "no difference", "undecided"
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """What a target is judged by."""
-
-    name: str
-    higher: bool  # whether it is a score, of which changes are differences; else an error: ratios minus one
-
-    def change(self, ours: Sequence[float], theirs: Sequence[float]) -> Interval:
-        """Return the mean change over pairs of runs with its 95 % interval by Student's t.
-
-        Of ratios the mean is geometric. One pair has no interval: both ends are its change.
-        """
-        a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
-        if not self.higher and a.min() > 0 and b.min() > 0:
-            each = _t_interval(np.log(a / b))
-            return Interval(*(math.expm1(value) for value in (each.mean, each.low, each.high)))
-        return _t_interval(a - b)
-
-    def gain(self, change: Interval) -> int:
-        """Return 1 if the interval shows a gain, -1 if it shows a loss, 0 if neither."""
-        sign = (change.low > 0) - (change.high < 0)
-        return sign if self.higher else -sign
-
-
-MAE = Criterion("MAE", higher=False)
-F1 = Criterion("F1", higher=True)
-RECALL = Criterion("recall", higher=True)  # F1 and recall are means over classes
-
-
-def _t_interval(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Interval:
-    from scipy.stats import t
-
-    n, mean = len(values), float(values.mean())
-    half = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else 0.0
-    return Interval(mean, mean - half, mean + half)
 
 
 @dataclass(frozen=True)

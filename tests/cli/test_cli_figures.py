@@ -219,7 +219,7 @@ def test_trainings_of_other_settings_are_not_averaged(tmp_path):
         settings = {"preset": "best", "split": "random", "seed": seed, "folds": 0, "fold": 0, "params": {},
                     "members": 1, "train_fraction": 0.2, "epochs": epochs, **more}  # fmt: skip
         test = {"n": 1, "mae": mae, "rmse": mae, "r2": 0.0}
-        found = {"val": {"mae": mae}, "test": test, "macro_mae": mae, "coverage_90": 0.9,
+        found = {"val": {"n": 2, "mae": mae}, "test": test, "macro_mae": mae, "coverage_90": 0.9,
                  "spearman_sigma": 0.1, "facet_order": {"kendall_tau": 0.5}}  # fmt: skip
         content = {"settings": settings, "data": "d", "metrics": {"work_function": found}, "seconds": 1.0,
                    "sizes": {"train": 96, "val": 2, "test": 1}}  # fmt: skip

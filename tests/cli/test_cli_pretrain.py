@@ -160,6 +160,32 @@ def test_a_default_store_that_cannot_be_read_stops_no_training(folder, built, mo
     assert "begins from scratch: No MongoDB server answers" in capsys.readouterr().err
 
 
+def test_classes_are_pre_trained_beside_quantities(folder):
+    found = [
+        {
+            **{k: v for k, v in one.items() if k != "target"},
+            "formation_energy": one["target"],
+            "late": i // 16,
+        }
+        for i, one in enumerate(crystals())
+    ]
+    (folder / "both.json").write_text(json.dumps(found))
+    of_file = {"file": "both.json", "bulk": True}
+    data = {
+        "energy": {**of_file, "target": "formation_energy", "unit": "eV/atom"},
+        "late": {**of_file, "target": "late", "classes": True},
+    }
+    (folder / "kinds.yaml").write_text(yaml.safe_dump({**FILE, "name": "kinds", "data": data}))
+    done = command("pretrain", "kinds.yaml", "--store", "kinds.sqlite")
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout and "MAE" in done.stdout
+    with open_store("kinds.sqlite") as store:
+        (card,) = ModelRegistry(store).cards()
+    assert card.targets == ("formation_energy", "late")
+    (classes,) = card.classes.values()
+    assert classes["late"]["classes"] == ["0", "1"] and classes["late"]["test"]["log_loss"] > 0
+
+
 def test_an_empty_name_is_no_training_from_scratch(folder, built):
     done = command("train", "--from", "", "--store", "slabs.sqlite", "-o", "none")
     assert done.returncode == 2 and "--from: is empty" in done.stderr

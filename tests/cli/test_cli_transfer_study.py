@@ -10,6 +10,7 @@ import time
 import pytest
 
 from stores.connections import open_store
+from stores.labelled import LabelRecord, add_labels
 from tests.cli.test_cli_learning import add, command
 from tests.model.small_dataset import PARTNERS
 
@@ -112,6 +113,49 @@ def test_killed_with_its_processes_it_resumes_and_repeats_nothing(study, tmp_pat
     assert done.returncode == 0, done.stderr
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     assert json.loads(done.stdout)["trainings"] > len(kept)
+
+
+def test_classes_are_compared_by_their_log_loss(stores, tmp_path, monkeypatch):
+    """Work functions as two classes beside surface energies: table, CSV and figures name what errors are."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    with (
+        open_store(f"sqlite:///{stores}/one.sqlite", must_exist=True) as old,
+        open_store("sqlite:///classes.sqlite") as new,
+    ):
+        records = [LabelRecord.model_validate(document) for document in old.collection("labels").query({})]
+        for record in records:
+            work = record.targets.pop("work_function")
+            record.targets, record.classes = {"noble": float(work > 3.9)}, {"noble": ["no", "yes"]}
+        add_labels(new, records)
+    text = STUDY.format(folder=stores).replace("[0, 1]", "[0]").replace("[6, 15]", "[15]")
+    text = text.replace(f"{stores}/one.sqlite, target: work_function", "classes.sqlite, target: noble")
+    (tmp_path / "study.yaml").write_text(text)
+    done = command("transfer", "study.yaml", "-o", "found", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "work (log loss)" in done.stdout and "energy (MAE, eV/Å²)" in done.stdout
+    assert "test log loss" in done.stdout
+    with (tmp_path / "found" / "matrix.csv").open() as file:
+        cells = {(row["data_set"], row["source"]): row for row in csv.DictReader(file)}
+    assert cells["work", "energy-30"]["metric"] == "log loss" and cells["work", "energy-30"]["test_mae"] == ""
+    assert cells["energy", "work-30"]["test_mae"] == cells["energy", "work-30"]["test_error"]
+    assert (tmp_path / "found" / "curves.png").stat().st_size > 5000
+    # the same labels in an ablation and in a search for settings
+    tiny = ["--targets", "noble", "--epochs", 1, "--store", "classes.sqlite", "--quiet"]
+    table = command("ablate", "--preset", "sem-cgcnn", "--seeds", 1, *tiny, "-o", "table", "--json")
+    row = json.loads(table.stdout)["rows"][0]["targets"]["noble"]
+    assert row["metric"] == "log loss" and row["error"]["mean"] > 0 and 0 <= row["accuracy"]["mean"] <= 1
+    text = (tmp_path / "table" / "ablation.md").read_text()
+    assert "noble log loss" in text and "total loss" not in text and "MAE" not in text
+    pytest.importorskip("optuna")
+    search = command("tune", "--preset", "surface", "--trials", 1, *tiny, "-o", "search")
+    assert search.returncode == 0, search.stderr
+    assert "missed probability of the true class" in search.stdout and "--targets noble" in search.stdout
+    best = json.loads((tmp_path / "search" / "best.json").read_text())
+    assert best["metrics"] == {"noble": "missed probability of the true class"} and 0 < best["score"] < 1
+    other = command("tune", "--preset", "surface", "--trials", 1, "--epochs", 1, "--store",
+                    "classes.sqlite", "-o", "search", "--targets", "noble,other")  # fmt: skip
+    assert other.returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from model.data.dataset import Dataset
+from model.evaluation.criteria import F1, MAE, RECALL
 from model.training.advice import (
     MOST_EPOCHS,
     STRATEGIES,
@@ -20,7 +21,7 @@ from model.training.advice import (
 )
 from model.training.presets import PRESETS, OptimiserConfig, TrainingConfig
 from model.training.runs import RunSettings, read_rows
-from model.training.verdicts import F1, MAE, RECALL, options, reference_of, verdicts
+from model.training.verdicts import options, reference_of, verdicts
 from stores.errors import InputError
 from tests.model.tiny import tiny_config, tiny_dataset, tiny_preset
 

@@ -9,8 +9,9 @@ import torch
 
 from model.data.dataset import Dataset
 from model.data.splits import Split
+from model.evaluation.criteria import MAE
 from model.studies.data import StudyData
-from model.studies.results import best_sources, cells, paired_change
+from model.studies.results import best_sources, cells
 from model.studies.runs import _next_task, _Timed, estimate_cost, read_data, run_study, train_task, unfinished
 from model.studies.study import SCRATCH, STRATEGIES, Study, StudySet, Task
 from model.training.ensemble import resampled
@@ -334,15 +335,15 @@ def test_temperature_repeats_what_is_rare_and_leaves_nothing_out():
 
 
 def test_changes_are_paired_and_choices_made_by_validation():
-    change = paired_change([0.8, 0.9, 0.85], [1.0, 1.1, 1.0])
+    change = MAE.change([0.8, 0.9, 0.85], [1.0, 1.1, 1.0])
     assert change.low < change.mean < change.high < 0
     assert change.mean == pytest.approx((0.8 * 0.9 * 0.85 / 1.1) ** (1 / 3) - 1)
-    one = paired_change([0.5], [1.0])
+    one = MAE.change([0.5], [1.0])
     assert one.low == one.high == pytest.approx(-0.5)
 
     def row(source, strategy, seed, val, test):
         return {"data_set": "a", "source": source, "strategy": strategy, "labels": 10, "n_train": 10,
-                "seed": seed, "val_mae": val, "test_mae": test}  # fmt: skip
+                "seed": seed, "metric": "MAE", "val_error": val, "test_error": test}  # fmt: skip
 
     rows = [row(SCRATCH, SCRATCH, seed, 1.0, 1.0 + 0.1 * seed) for seed in range(3)]
     rows += [row("b", "ALL-UF", seed, 0.8, 0.9 + 0.1 * seed) for seed in range(3)]

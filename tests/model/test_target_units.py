@@ -82,9 +82,9 @@ def test_a_study_keeps_the_units_of_its_data_sets():
     dataset, _ = data.of_task(Task(("one", "three"), 0, 0))
     assert dataset.units["work_function@one"] == "scaled"
     cell = {
-        "data_set": "one", "n_train": 5, "source": "two", "strategy": "ALL-UF", "test_mae": 0.1,
-        "scratch_mae": 0.2, "change": -0.5, "change_low": -0.6, "change_high": -0.4, "significant": True,
-        "pairs": 2,
+        "data_set": "one", "n_train": 5, "source": "two", "strategy": "ALL-UF", "test_error": 0.1,
+        "scratch_error": 0.2, "metric": "MAE", "change": -0.5, "change_low": -0.6, "change_high": -0.4,
+        "significant": True, "pairs": 2,
     }  # fmt: skip
     ((cells, _),) = matrix_table([cell], data.heads, data.union.units).rows
     assert cells[0].plain == "one (scaled)"

@@ -9,7 +9,7 @@ import pytest
 
 from model.evaluation.metrics import labels
 from model.foundation.features import feature_names
-from model.training import ablation
+from model.training import ablation, ablation_rows
 from model.training.runs import RunSettings, make_split
 from model.training.zero_shot import TARGET, surface_energies, zero_shot_runs
 from stores.errors import InputError
@@ -44,7 +44,7 @@ def test_a_line_is_fitted_to_the_training_set_and_the_potential_is_judged_withou
     errors = np.abs(labels(part, TARGET) - surface_energies(part))
     assert errors.min() < first["metrics"][TARGET]["test"]["mae"] < errors.max()
     assert first["metrics"][TARGET]["facet_order"]["kendall_tau"] == pytest.approx(1.0)
-    assert len(ablation.flat_rows(found)) == 4
+    assert len(ablation_rows.flat_rows(found)) == 4
 
 
 def test_it_is_judged_on_the_sets_of_the_trainings():

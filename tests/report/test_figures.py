@@ -52,7 +52,9 @@ def test_figures_of_one_panel_draw_on_given_axes(mgag, mgag_bulk):
             lambda ax: chemical_potential_figure(mgag, ax=ax),
             lambda ax: scatter_figure(mgag, ax=ax),
             lambda ax: potential_figure(mgag[0], ax=ax),
-            lambda ax: learning_curve_figure([{"preset": "a", "n": 9, "mae": 1, "spread": 0}], "gap", ax=ax),
+            lambda ax: learning_curve_figure(
+                [{"preset": "a", "n": 9, "metric": "MAE", "error": 1, "spread": 0}], "gap", ax=ax
+            ),
             lambda ax: audit_figure([("MgAg", "faulty", 0.5, [(0.1, -0.05)])], [(0.2, 0.01)], ax=ax),
         ),
         start=1,

@@ -7,9 +7,9 @@ from workflows.report.study_figures import curves_figure, matrix_figure
 NAMES = ("formation", "band-gap", "phonon")
 
 
-def cell(name, source, labels, change, significant=False):
+def cell(name, source, labels, change, significant=False, metric="MAE"):
     return {"data_set": name, "source": source, "labels": labels, "change": change,
-            "significant": significant}  # fmt: skip
+            "significant": significant, "metric": metric}  # fmt: skip
 
 
 def all_cells():
@@ -48,7 +48,10 @@ def test_data_sets_of_one_size_each_share_a_panel():
 
 
 def test_curves_have_a_panel_for_each_data_set_and_one_legend():
-    points = [{"n": 100, "mae": 0.02, "spread": 0.001}, {"n": 800, "mae": 0.01, "spread": None}]
+    points = [
+        {"n": 100, "metric": "MAE", "error": 0.02, "spread": 0.001},
+        {"n": 800, "metric": "MAE", "error": 0.01, "spread": None},
+    ]
     curves = {name: {"scratch": points, "mpt-equal": points} for name in NAMES[:2]}
     curves[NAMES[2]] = {"scratch": points[:1]}
     figure = curves_figure(curves, dict.fromkeys(NAMES, "work_function"))
@@ -66,8 +69,26 @@ def test_figures_of_few_and_many_data_sets_can_be_drawn(count, tmp_path):
     names = [f"set-{i}" for i in range(count)]
     cells = [cell(a, b, n, -0.1) for a in names for b in [*names, "other"] for n in (10, 100, 800) if a != b]
     save(matrix_figure(cells, names), tmp_path / "matrix.png")
-    points = [{"n": n, "mae": 0.3 / n, "spread": 0.0} for n in (10, 100, 800)]
+    points = [{"n": n, "metric": "MAE", "error": 0.3 / n, "spread": 0.0} for n in (10, 100, 800)]
     save(
         curves_figure({n: {"scratch": points} for n in names}, dict.fromkeys(names, "x")), tmp_path / "c.png"
     )
     assert all((tmp_path / name).stat().st_size > 5000 for name in ("matrix.png", "c.png"))
+
+
+def test_errors_of_both_kinds_are_named_where_they_meet():
+    cells = [
+        cell("formation", "metal", 100, -0.1),
+        cell("metal", "formation", 100, -0.2, metric="log loss"),
+    ]
+    figure = matrix_figure(cells, ("formation", "metal"))
+    panel = next(axes for axes in figure.axes if axes.get_title())
+    assert [text.get_text() for text in panel.get_yticklabels()] == ["formation\n(MAE)", "metal\n(log loss)"]
+    assert any(axes.get_ylabel() == "test error against scratch (%)" for axes in figure.axes)
+    alike = matrix_figure(cells[1:], ("formation", "metal"))
+    assert any(axes.get_ylabel() == "test log loss against scratch (%)" for axes in alike.axes)
+    points = [{"n": n, "metric": "log loss", "error": 0.65 - n / 1e5, "spread": None} for n in (100, 800)]
+    (axes,) = curves_figure({"metal": {"scratch": points}}, {"metal": "metal"}).axes
+    assert axes.get_ylabel() == "test log loss"
+    low, high = axes.get_ylim()  # narrow as it is, it has ticks
+    assert sum(low <= tick <= high for tick in axes.get_yticks()) > 1

@@ -128,7 +128,11 @@ def test_the_legends_of_a_history_cover_nothing(epochs):
 
 def test_a_learning_curve_has_a_line_for_each_preset():
     presets = list("abcdefghij")  # more than there are colours
-    points = [{"preset": p, "n": n, "mae": 1 / n, "spread": None} for p in presets for n in (100, 200)]
+    points = [
+        {"preset": p, "n": n, "metric": "MAE", "error": 1 / n, "spread": None}
+        for p in presets
+        for n in (100, 200)
+    ]
     figure = learning_curve_figure(points, "cleavage_energy")
     axes = figure.axes[0]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == presets

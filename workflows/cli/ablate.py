@@ -19,6 +19,7 @@ from workflows.cli.learning import (
     MembersOption,
     PretrainedModel,
     StudyOptions,
+    TargetsOption,
     TrainingOptions,
     TrainingProgress,
     each_line_once,
@@ -71,10 +72,7 @@ def ablate(
             help="Rows of SevenNet-0's own surface energies, as they are and after a line.",
         ),
     ] = False,
-    targets: Annotated[
-        str | None,
-        typer.Option(metavar="NAMES", help="Instead of the presets': formation_energy,band_gap."),
-    ] = None,
+    targets: TargetsOption = None,
     pretrained: PretrainedModel,
     advice: AdviceOptions,
     study: StudyOptions,
@@ -116,6 +114,7 @@ def ablate(
     require_network()
     before = _rows_before(pretrained) if wulff else []
     from model.training import ablation
+    from model.training.ablation_rows import COLUMNS, flat_rows
     from model.training.presets import find_preset
     from model.training.runs import RunSettings
     from workflows.report.wulff_comparison import comparison_table
@@ -175,7 +174,7 @@ def ablate(
         (folder / "ablation.md").write_text(_markdown(caption, table, remarks), encoding="utf-8")
         (folder / "ablation.json").write_text(text + "\n", encoding="utf-8")
         with (folder / "ablation.csv").open("w", encoding="utf-8", newline="") as file:
-            print_csv(ablation.flat_rows(results), ablation.COLUMNS, file)
+            print_csv(flat_rows(results), COLUMNS, file)
         if len(plan.fractions) > 1:
             drawn = {target for row in rows for target in row["targets"]}
             _draw_curves(folder, {target: ablation.learning_curve(results, target) for target in drawn})
@@ -191,8 +190,6 @@ def ablate(
         print_text(f"table in {folder / 'ablation.md'}, {pluralize(len(results), 'run')} in {folder}")
         if shapes:
             print_text(f"Wulff shapes in {folder / 'wulff'}")
-    for name in dict.fromkeys(name for run in results for name in run.get("classes", {})):
-        print_note(f"{name}: classes are not compared here; each run's report.html has their accuracy and F1")
     for problem in problems:
         print_note(problem)
     return 1 if problems else 0
@@ -283,17 +280,23 @@ def summarise(
 
     rows = [row if beside_paper and row["train_fraction"] == 1 else _without_paper(row) for row in rows]
     bracketed = any(row["paper_loss"] for row in rows)
+    known = {target: found for row in reversed(rows) for target, found in row["targets"].items()}
     targets = list(dict.fromkeys(target for row in rows for target in row["targets"]))
     several = len({row["train_fraction"] for row in rows}) > 1
     systems = folds > 0 or split != "random"
     heads = [*(["of train"] if several else []), "runs"]
-    for target in targets:
-        unit = next(row["targets"][target].get("unit") for row in rows if target in row["targets"])
-        heads += [add_unit(f"{target_name(target)} MAE", target, unit), "R²", "τ of facets"]
-        heads += ["MAE over systems"] if systems else []
-    table = Table([Column("preset"), *(Column(head, right=True) for head in (*heads, "total loss"))])
+    columns = {target: _columns(known[target], systems) for target in targets}
+    for target, (error, *others) in columns.items():
+        heads += [add_unit(f"{target_name(target)} {error}", target, known[target].get("unit")), *others]
+    losses = not targets or any("mae" in found for found in known.values())  # which classes do not add to
+    heads += ["total loss"] if losses else []
+    table = Table([Column("preset"), *(Column(head, right=True) for head in heads)])
     for row in rows:
-        table.add_row(*_cells(row, targets, several, systems))
+        cells = [row["preset"], *([f"{row['train_fraction']:g}"] if several else []), str(row["runs"])]
+        for target, headings in columns.items():
+            own = row["targets"].get(target)
+            cells += [""] * len(headings) if own is None else _cells(own, systems)
+        table.add_row(*cells, *([_loss(row)] if losses else []))
     caption = (
         f"Test set, split by {split}{f', {folds}-fold' if folds else ''}; mean ± standard deviation over "
         f"runs{', in brackets Table 1 of Shi et al. (one split of 3,526 slabs)' if bracketed else ''}."
@@ -306,24 +309,33 @@ def _without_paper(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "targets": targets, "paper_loss": None}
 
 
-def _cells(row: Mapping[str, Any], targets: Sequence[str], several: bool, systems: bool) -> list[str]:
-    cells = [row["preset"], *([f"{row['train_fraction']:g}"] if several else []), str(row["runs"])]
-    for target in targets:
-        found = row["targets"].get(target)
-        if found is None:
-            cells += [""] * (4 if systems else 3)
-            continue
-        paper = found["paper"] or {}
-        cells.append(_mae(found["mae"]) + (f" [{paper['mae']:g}]" if paper else ""))
-        cells.append(mean_and_spread(found["r2"], 3) + (f" [{paper['r2']:g}]" if paper else ""))
-        cells.append(mean_and_spread(found["kendall_tau"], 2))
-        cells += [_mae(found["macro_mae"])] if systems else []
+def _columns(found: Mapping[str, Any], systems: bool) -> list[str]:
+    """Headings of the cells of a target, its error first."""
+    if "mae" not in found:
+        return [found["metric"], "accuracy", "mean F1"]
+    return ["MAE", "R²", "τ of facets", *(["MAE over systems"] if systems else [])]
+
+
+def _cells(found: Mapping[str, Any], systems: bool) -> list[str]:
+    """Cells of a target, see `_columns`."""
+    if "mae" not in found:
+        scores = [mean_and_spread(found[name], 3) for name in ("accuracy", "macro_f1")]
+        return [_error(found["error"]), *scores]
+    paper = found["paper"] or {}
+    return [
+        _error(found["mae"]) + (f" [{paper['mae']:g}]" if paper else ""),
+        mean_and_spread(found["r2"], 3) + (f" [{paper['r2']:g}]" if paper else ""),
+        mean_and_spread(found["kendall_tau"], 2),
+        *([_error(found["macro_mae"])] if systems else []),
+    ]
+
+
+def _loss(row: Mapping[str, Any]) -> str:
     paper_loss = f" [{row['paper_loss']:g}]" if row["paper_loss"] else ""
-    cells.append(mean_and_spread(row["total_loss"], 3) + paper_loss)
-    return cells
+    return mean_and_spread(row["total_loss"], 3) + paper_loss
 
 
-def _mae(value: Mapping[str, float | None]) -> str:
+def _error(value: Mapping[str, float | None]) -> str:
     """Write 0.00532 ± 0.00012: three digits of the mean, and as many decimals of the spread."""
     from workflows.report.training_figures import significant
 
@@ -333,22 +345,24 @@ def _mae(value: Mapping[str, float | None]) -> str:
 def _comparison(ours: str, theirs: str, target: str, found: Mapping[str, Any]) -> str:
     from workflows.report.training_figures import target_name
 
-    change, systems = _change(found["mae_relative"], found["pairs"]), found["systems_relative"]
-    return (
-        f"{ours} against {theirs}, {target_name(target)}: MAE {change}; "
-        f"mean over {found['systems']} systems {_percent(systems['mean'])} "
-        f"(95 %: {_percent(systems['low'])} to {_percent(systems['high'])})."
-    )
+    change = _change(found["error_relative"], found["pairs"])
+    line = f"{ours} against {theirs}, {target_name(target)}: {found['metric']} {change}"
+    if (systems := found.get("systems_relative")) is not None:
+        line += (
+            f"; mean over {found['systems']} systems {_percent(systems['mean'])} "
+            f"(95 %: {_percent(systems['low'])} to {_percent(systems['high'])})"
+        )
+    return f"{line}."
 
 
 def _gain(found: Mapping[str, Any]) -> str:
     from workflows.report.training_figures import target_name, with_unit
 
-    target = found["target"]
+    target, change = found["target"], _change(found["relative"], found["pairs"])
+    ours, theirs = (with_unit(found[way], target) for way in ("transfer", "scratch"))
     return (
-        f"{found['name']} against scratch, {target_name(target)}, {found['n']} training slabs: MAE "
-        f"{with_unit(found['transfer'], target)} instead of {with_unit(found['scratch'], target)}, "
-        f"{_change(found['relative'], found['pairs'])}."
+        f"{found['name']} against scratch, {target_name(target)}, {found['n']} training slabs: "
+        f"{found['metric']} {ours} instead of {theirs}, {change}."
     )
 
 

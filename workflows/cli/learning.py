@@ -42,7 +42,7 @@ FROM_SCRATCH = "none"  # what --from takes for no model at all
 OF_SETS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}
 """Errors that each set has; of test sets there are those of `OF_TEST`, too."""
 
-OF_CLASSES = {"accuracy": "accuracy", "macro_f1": "mean F1", "roc_auc": "ROC AUC"}
+OF_CLASSES = {"log_loss": "log loss", "accuracy": "accuracy", "macro_f1": "mean F1", "roc_auc": "ROC AUC"}
 """Scores of targets that are classes."""
 
 OF_TEST = {"macro_mae": "MAE over systems", "coverage_90": "in the 90 % interval"}
@@ -50,6 +50,9 @@ SHARES = ("r2", "coverage_90")  # numbers without a unit, about one
 
 SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Of split and training.")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Instead of the preset's.")]
+TargetsOption = Annotated[
+    str | None, typer.Option(metavar="NAMES", help="Instead of the preset's: formation_energy,band_gap.")
+]
 MembersOption = Annotated[int, typer.Option(min=1, metavar="N", help="Networks of an ensemble.")]
 
 

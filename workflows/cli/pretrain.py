@@ -10,7 +10,14 @@ import typer
 
 from stores.errors import duration, pluralize
 from workflows.cli.console import print_note, print_table, print_text
-from workflows.cli.learning import TrainingProgress, errors_table, labelled_slabs, require_network, run_folder
+from workflows.cli.learning import (
+    TrainingProgress,
+    classes_table,
+    errors_table,
+    labelled_slabs,
+    require_network,
+    run_folder,
+)
 from workflows.cli.options import JsonOption, OutputOption, QuietOption, StoreOption
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
@@ -77,7 +84,10 @@ def pretrain(
         print(json.dumps({**card.model_dump(mode="json"), "new": new, "output": str(run)}, indent=2))
         return 0
     print_table(sources_table(card))
-    print_table(errors_table(result["metrics"], "target", result.get("noun", "slab")))
+    if result["metrics"]:
+        print_table(errors_table(result["metrics"], "target", result.get("noun", "slab")))
+    if result.get("classes"):
+        print_table(classes_table(result["classes"], result.get("noun", "slab")))
     known = "" if new else ", which had it already"
     print_text(f"{card.name} in {uri}{known}: start from it with mgsurf train --from pretrained:{asked.name}")
     return 0

@@ -19,6 +19,7 @@ from workflows.cli.learning import (
     MembersOption,
     PretrainedModel,
     SeedOption,
+    TargetsOption,
     TrainingOptions,
     TrainingProgress,
     classes_table,
@@ -70,10 +71,7 @@ def train(
         Path | None, typer.Option(metavar="FILE", help="Settings that mgsurf tune found (best.json).")
     ] = None,
     pretrained: PretrainedModel,
-    targets: Annotated[
-        str | None,
-        typer.Option(metavar="NAMES", help="Instead of the preset's: surface_energy,cleavage_energy."),
-    ] = None,
+    targets: TargetsOption = None,
     store: Annotated[
         list[str] | None,
         typer.Option(

@@ -126,30 +126,34 @@ def matrix_table(
     cells: Sequence[Mapping[str, Any]], targets: Mapping[str, str], units: Mapping[str, str]
 ) -> Table:
     """Return the table of a study: a row for each data set, source and number of labels."""
-    from workflows.report.training_figures import add_unit, significant
+    from workflows.report.study_figures import error_name
+    from workflows.report.training_figures import significant, unit_of
 
+    error = error_name(cells)
     table = Table(
         [
-            Column("fine-tuned on", once=True),
+            Column("fine-tuned on", wrap=True, once=True),
             Column("labels", right=True, once=True),
             Column("pre-trained on"),
             Column("strategy"),
-            Column("test MAE", right=True),
+            Column(f"test {error}", right=True),
             Column("scratch", right=True),
             Column("change", right=True),
             Column("95 % interval", right=True),
         ]
     )
     for cell in cells:
-        target = targets[cell["data_set"]]
+        target, metric = targets[cell["data_set"]], cell["metric"]
+        unit = unit_of(target, units.get(target))
+        about = [*([metric] if metric != error else []), *([unit] if unit else [])]
         interval = f"{_percent(cell['change_low'])} to {_percent(cell['change_high'])}"
         table.add_row(
-            add_unit(cell["data_set"], target, units.get(target)),
+            f"{cell['data_set']} ({', '.join(about)})" if about else cell["data_set"],
             f"{cell['n_train']}",
             cell["source"],
             cell["strategy"],
-            significant(cell["test_mae"]),
-            significant(cell["scratch_mae"]),
+            significant(cell["test_error"]),
+            significant(cell["scratch_error"]),
             f"{_percent(cell['change'])} %{'*' if cell['significant'] else ''}",
             interval if cell["pairs"] > 1 else "one seed",
             style="bold" if cell["significant"] else "",
@@ -161,7 +165,7 @@ def _best_line(cell: Mapping[str, Any]) -> str:
     sure = "" if cell["significant"] else ", not significant"
     return (
         f"{cell['data_set']}, {cell['n_train']} labels: best by validation from {cell['source']} "
-        f"({cell['strategy']}), test MAE {_percent(cell['change'])} % against scratch{sure}"
+        f"({cell['strategy']}), test {cell['metric']} {_percent(cell['change'])} % against scratch{sure}"
     )
 
 

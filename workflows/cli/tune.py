@@ -17,9 +17,11 @@ from workflows.cli.learning import (
     PRESETS,
     SeedOption,
     StudyOptions,
+    TargetsOption,
     TrainingOptions,
     require_network,
     run_folder,
+    target_names,
     writing,
 )
 from workflows.cli.typer_app import LEARN, app
@@ -29,6 +31,7 @@ from workflows.report.table import Column, Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from model.network.heads import HeadsConfig
     from model.training.tuning import TrialSummary
 
 _SHOWN = 8
@@ -41,6 +44,7 @@ def tune(
     trials: Annotated[int, typer.Option(min=1, metavar="N", help="Those of earlier calls count.")] = 200,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
     training: TrainingOptions,
+    targets: TargetsOption = None,
     seed: SeedOption = 0,
     study: StudyOptions,
 ) -> int:
@@ -50,38 +54,51 @@ def tune(
     """
     require_network("optuna")
     from model.training.presets import find_preset
-    from model.training.runs import RunSettings
+    from model.training.runs import RunSettings, chosen_preset, labelled_data
     from model.training.tuning import TrainingTask, space_of
     from model.training.tuning import tune as search
 
     folder = run_folder(study.output, Path("mgsurf_tuning"))
-    settings = RunSettings(preset, seed=seed, **training.settings())
-    chosen = find_preset(preset)
-    space = space_of(chosen)
+    heads = tuple(dict.fromkeys(target_names(targets)))
+    settings = RunSettings(preset, seed=seed, targets=heads, **training.settings())
+    space = space_of(find_preset(preset))
     slabs = study.slabs()
-    slabs(chosen.graph, chosen.network.targets)  # mistakes in the data are reported before a process starts
+    # mistakes in the data are reported before a process starts
+    network = labelled_data(slabs, chosen_preset(settings))[0].network
     task = TrainingTask(slabs, settings)
-    _same_search(folder, settings.label())
+    label = ", ".join([settings.label(), *heads])
+    _same_search(folder, label)
     with ProgressBar(study.quiet) as bar:
         progress = _show_trials(bar, trials)
         found = search(folder, space, task, trials=trials, workers=workers, seed=seed, progress=progress)
-    best = _write(folder, found, settings.label())
+    best = _write(folder, found, label, _metrics(network))
     if study.as_json:
         print(json.dumps({"best": best, "trials": len(found), "output": str(folder)}, indent=2))
     else:
         pruned = sum(trial.pruned for trial in found)
         print_text(f"{pluralize(len(found), 'trial')}, {pruned} of them stopped early; the best:")
         print_table(trial_table([trial for trial in found if not trial.pruned]))
-        print_text("score: validation MAE in standard deviations, mean over targets")
+        words = " or ".join(dict.fromkeys(best["metrics"].values()))
+        print_text(f"score: validation {words}, mean over targets")
         print(f"best settings in {folder / 'best.json'}; train them with:")
-        print(f"  mgsurf train --preset {preset} --params {folder / 'best.json'}")
+        of_heads = f" --targets {','.join(heads)}" if heads else ""
+        print(f"  mgsurf train --preset {preset}{of_heads} --params {folder / 'best.json'}")
     if len(found) < trials:
         print_note(f"{pluralize(len(found), 'trial')}; nothing new was left to try")
     return 0
 
 
+def _metrics(network: HeadsConfig) -> dict[str, str]:
+    """Return what the score counts of each target, see `model.training.train.Epoch`."""
+    from model.evaluation.criteria import MAE, MISSED
+
+    classes = network.class_names()
+    of_quantity, of_classes = f"{MAE.name} in standard deviations", f"{MISSED.name} of the true class"
+    return {target: of_classes if target in classes else of_quantity for target in network.targets}
+
+
 def _same_search(folder: Path, label: str) -> None:
-    """Refuse to resume a search of another preset, split or number of epochs."""
+    """Refuse to resume a search of another preset, split, number of epochs or of other targets."""
     path = folder / "search.txt"
     if path.is_file():
         if (before := path.read_text(encoding="utf-8").strip()) != label:
@@ -91,10 +108,12 @@ def _same_search(folder: Path, label: str) -> None:
     path.write_text(label + "\n", encoding="utf-8")
 
 
-def _write(folder: Path, found: Sequence[TrialSummary], label: str) -> dict[str, Any]:
+def _write(
+    folder: Path, found: Sequence[TrialSummary], label: str, metrics: dict[str, str]
+) -> dict[str, Any]:
     if not found or not math.isfinite(found[0].loss):
         raise InputError("no trial ended well; give more --trials, or more data")
-    best = {"search": label, "score": found[0].loss, "params": found[0].params}
+    best = {"search": label, "score": found[0].loss, "metrics": metrics, "params": found[0].params}
     names = sorted({name for trial in found for name in trial.params})
     rows = [
         {"trial": one.number, "score": "" if one.pruned else one.loss, "pruned": one.pruned, **one.params}

@@ -26,7 +26,8 @@ def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
     """Draw the change of the test error against scratch: a row for each data set, a column for each source.
 
     One panel for each number of labels, or one for all where each data set has one number. Blue is better
-    than scratch, red worse; changes whose 95 % interval leaves zero out are bold with a star.
+    than scratch, red worse; changes whose 95 % interval leaves zero out are bold with a star. Where the
+    errors of the data sets are of several kinds, each row names its own.
 
     Parameters
     ----------
@@ -39,7 +40,10 @@ def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
     found = {cell["source"] for cell in cells}
     known = [name for name in names if name in found]
     sources = known + sorted(found - set(known), key=lambda name: (name.startswith("mpt-"), name))
-    rows = [name for name in names if any(cell["data_set"] == name for cell in cells)]
+    metrics = {cell["data_set"]: cell["metric"] for cell in cells}
+    rows = [name for name in names if name in metrics]
+    error = error_name(cells)
+    shown = [name if error == metrics[name] else f"{name}\n({metrics[name]})" for name in rows]
     wide = 0.54 * len(sources) + 0.25
     columns = min(len(sizes), max(1, int(WIDTH / wide)))
     lines = math.ceil(len(sizes) / columns)
@@ -54,6 +58,7 @@ def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
         for axes, (title, labels) in zip(panels.flat, sizes.items(), strict=False):
             of_size = {(c["data_set"], c["source"]): c for c in cells if c["labels"] in labels}
             image = _panel(axes, of_size, rows, sources)
+            axes.set_yticks(range(len(rows)), shown)
             axes.set_title(title)
         for place, axes in enumerate(panels.flat):
             axes.set_visible(place < len(sizes))
@@ -65,8 +70,14 @@ def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
             axes.set_ylabel("fine-tuned on")
         if image is not None:
             bar = figure.colorbar(image, ax=panels, fraction=0.05, pad=0.02, extend="both", aspect=14)
-            bar.set_label("test MAE against scratch (%)")
+            bar.set_label(f"test {error} against scratch (%)")
     return figure
+
+
+def error_name(values: Sequence[Mapping[str, Any]]) -> str:
+    """Name errors by the ``metric`` that all of them are, else in general."""
+    found = {value["metric"] for value in values}
+    return str(found.pop()) if len(found) == 1 else "error"
 
 
 def _panels(cells: Sequence[Cell]) -> dict[str, set[int]]:
@@ -92,7 +103,6 @@ def _panel(
     axes.set_facecolor(LIGHT)  # where there is no such training
     axes.grid(visible=False)
     axes.set_xticks(range(len(sources)), sources, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
     for i, row in enumerate(rows):
         for j, source in enumerate(sources):
@@ -119,12 +129,12 @@ def curves_figure(
     targets: Mapping[str, str],
     units: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Draw test MAE against training labels, one panel for each data set, a line for each source.
+    """Draw the test error against training labels, one panel for each data set, a line for each source.
 
     Parameters
     ----------
     curves
-        By data set and source, points ``n``, ``mae`` and ``spread`` (None with one seed).
+        By data set and source, points ``n``, ``metric``, ``error`` and ``spread`` (None with one seed).
     targets, units
         By data set its target, and by target its unit where stated.
     """
@@ -151,7 +161,9 @@ def curves_figure(
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.set_title(name)
             axes.set_xlabel("training labels")
-            axes.set_ylabel(add_unit("test MAE", targets[name], (units or {}).get(targets[name])))
+            error = error_name([point for points in lines.values() for point in points])
+            unit = (units or {}).get(targets[name])
+            axes.set_ylabel(add_unit(f"test {error}", targets[name], unit))
         for axes in panels.flat[len(curves) :]:
             axes.set_visible(False)
         names = [source for source in order if source in shown]
@@ -168,7 +180,7 @@ def _curve(axes: Axes, points: Sequence[Cell], place: int, source: str) -> Any:
     colour = GREY if source == "scratch" else PALETTE[(place - 1) % len(PALETTE)]
     return axes.errorbar(
         [point["n"] for point in points],
-        [point["mae"] for point in points],
+        [point["error"] for point in points],
         yerr=[point["spread"] or 0.0 for point in points],
         color=colour,
         linestyle=LINE_STYLES[place // len(PALETTE) % len(LINE_STYLES)] if place else (0, (4, 2)),
@@ -190,7 +202,12 @@ def _spaced(marks: Sequence[int]) -> list[str]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers between two bounds: 1, 2 and 5 of each decade, all of it in less than a decade."""
+    """Return round numbers around two bounds: 1, 2 and 5 of each decade, more in less than a decade."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if high > 8 * low else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-    return [step * 10.0**decade for decade in decades for step in steps]
+    found = [step * 10.0**decade for decade in decades for step in steps]
+    if sum(low <= tick <= high for tick in found) > 1:
+        return found
+    from matplotlib.ticker import MaxNLocator
+
+    return [float(tick) for tick in MaxNLocator(4).tick_values(low, high)]

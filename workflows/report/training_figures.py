@@ -305,10 +305,10 @@ def _angles(axes: Axes, history: Sequence[Row]) -> None:
 
 
 def learning_curve_figure(points: Sequence[Row], target: str, ax: Axes | None = None) -> Figure:
-    """Draw the test MAE of a target against the number of training slabs, one line per preset.
+    """Draw the test error of a target against the number of training slabs, one line per preset.
 
-    Each point has ``preset``, ``n`` (training slabs), ``mae`` (mean over seeds) and ``spread`` (standard
-    deviation); on axes `ax` if given.
+    Each point has ``preset``, ``n`` (training slabs), ``metric`` (what the error is), ``error``
+    (mean over seeds) and ``spread`` (standard deviation); on axes `ax` if given.
     """
     with styled():
         axes = axes_or_new(ax, 4.8, 3.6)
@@ -316,7 +316,7 @@ def learning_curve_figure(points: Sequence[Row], target: str, ax: Axes | None = 
             line = sorted((p for p in points if p["preset"] == preset), key=lambda p: p["n"])
             axes.errorbar(
                 [p["n"] for p in line],
-                [p["mae"] for p in line],
+                [p["error"] for p in line],
                 yerr=[p["spread"] or 0.0 for p in line],
                 color=PALETTE[k % len(PALETTE)],
                 marker=MARKERS[k // len(PALETTE) % len(MARKERS)],
@@ -324,9 +324,8 @@ def learning_curve_figure(points: Sequence[Row], target: str, ax: Axes | None = 
                 capsize=2.5,
                 label=preset,
             )
-        axes.set(
-            xscale="log", xlabel="training slabs", ylabel=add_unit(f"{target_name(target)}, test MAE", target)
-        )
+        error = f"{target_name(target)}, test {points[0]['metric']}"
+        axes.set(xscale="log", xlabel="training slabs", ylabel=add_unit(error, target))
         log_scale(axes)
         sizes = sorted({p["n"] for p in points})
         axes.set_xticks(sizes, [str(n) for n in sizes])

@@ -163,7 +163,7 @@ def _of_classes(found: Mapping[str, Any], nouns: str, images: Mapping[str, str])
     sections = []
     for target, metrics in found.items():
         names = metrics["classes"]
-        head = ["set", nouns, "accuracy", "ROC AUC", *(f"F1 {name}" for name in names)]
+        head = ["set", nouns, "log loss", "accuracy", "ROC AUC", *(f"F1 {name}" for name in names)]
         rows = [
             [
                 words,
@@ -171,6 +171,7 @@ def _of_classes(found: Mapping[str, Any], nouns: str, images: Mapping[str, str])
                 *(
                     "-" if value is None else f"{value:.3f}"
                     for value in (
+                        metrics[part].get("log_loss"),
                         metrics[part]["accuracy"],
                         metrics[part].get("roc_auc"),
                         *(metrics[part]["f1"][name] for name in names),

@@ -155,7 +155,7 @@ def find_trainings(paths: Iterable[Path]) -> tuple[list[TrainedRun], list[Row], 
 
 
 def _curve_rows(path: Path) -> list[Row]:
-    """Read the columns of a table of `mgsurf ablate` that learning curves need."""
+    """Read the columns of a table of `mgsurf ablate` that learning curves need; rows of quantities."""
     numbers = {"seed": int, "fold": int, "train_fraction": float, "n_train": int, "mae": float}
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -167,6 +167,7 @@ def _curve_rows(path: Path) -> list[Row]:
                     "kind": tuple(row.get(name) or "" for name in KIND_COLUMNS),
                 }
                 for row in csv.DictReader(file)
+                if row["mae"] or not row.get("error")  # classes have another error
             ]
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise InputError(

@@ -59,7 +59,7 @@ def transfer_panels(runs: Sequence[TrainedRun], rows: Sequence[Mapping[str, Any]
     Parameters
     ----------
     runs
-        Fine-tuned and from scratch.
+        Fine-tuned and from scratch; targets that are classes are left out.
     rows
         Of tables of `mgsurf ablate`; a run of both counts once.
 
@@ -97,13 +97,15 @@ def transfer_panels(runs: Sequence[TrainedRun], rows: Sequence[Mapping[str, Any]
 
 def _all_rows(runs: Sequence[TrainedRun], tables: Sequence[Mapping[str, Any]]) -> list[Row]:
     """List runs and rows of tables, a run of both once, with its ``run``, ``kind`` and ``start``."""
-    from model.training.ablation import flat_rows
+    from model.training.ablation_rows import flat_rows
 
     found: dict[tuple[Any, ...], Row] = {}
     known: set[tuple[Any, ...]] = set()  # runs by what tables, of this version or earlier, have of them
     for run in runs:
         start = json.dumps(run.content["settings"].get("transfer"), sort_keys=True)
         for row in flat_rows([run.content]):
+            if row["mae"] is None:
+                continue
             columns = tuple("" if row[name] is None else str(row[name]) for name in KIND_COLUMNS)
             known |= {_key(row), (*_key(row), columns)}
             found[*_key(row), run.kind, start] = {

@@ -47,6 +47,7 @@ class LabelSection(Section):
     bulk: bool = Field(default=False, description="Crystals without surface")
     relaxed: bool = Field(default=False, description="The slabs are relaxed, not as cut")
     unit: str | None = Field(default=None, description="Unit of the values, as --unit of mgsurf import")
+    classes: bool = Field(default=False, description="Integers are classes, as --classes of mgsurf import")
     method: str | None = Field(default=None, description="Labels of the store, without a file: their method")
     origin: str = Field(default="", description="Where the labels come from, and their licence; for the card")
 
@@ -87,10 +88,10 @@ def load_pretraining(path: Path) -> PretrainingFile:
         raise InputError(f"{path}: expected `key: value` lines, such as `name:` and `data:`")
     found = checked_document(document, PretrainingFile, path)
     for name, one in found.data.items():
-        if one.file is None and (one.source or one.bulk or one.relaxed or one.unit):
+        if one.file is None and (one.source or one.bulk or one.relaxed or one.unit or one.classes):
             raise InputError(
-                f"{path}: data set {name}: source, bulk, relaxed and unit are of an imported file; add "
-                "file, or choose labels of the store with method"
+                f"{path}: data set {name}: source, bulk, relaxed, unit and classes are of an imported file; "
+                "add file, or choose labels of the store with method"
             )
         if one.file is not None and one.method is not None:
             raise InputError(
@@ -131,6 +132,7 @@ def import_data(
             relaxed=key[3],
             targets=list(dict.fromkeys(one.target for one in sections)),
             units={one.target: one.unit for one in sections if one.unit},
+            classes=[one.target for one in sections if one.classes],
             tick=tick,
         )
         for key, sections in together.items()
