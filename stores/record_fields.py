@@ -132,7 +132,9 @@ class Form(Kind):
     def of_kind(self, field: str, values: list[Any]) -> list[Any]:
         """Return those of the values of a field that are of its kind; all if the field is not known."""
         kind = self.kinds.get(field)
-        return values if kind is None else [value for value in values if kind.problem(value) is None]
+        if kind is None:
+            return values
+        return [v for v in values if (field in self.optional if v is None else kind.problem(v) is None)]
 
 
 def _of(kind: Kind, names: str) -> dict[str, Kind]:
@@ -140,9 +142,7 @@ def _of(kind: Kind, names: str) -> dict[str, Kind]:
 
 
 _PLANE, _PAIR = _list_of(WHOLE, 3), _list_of(NUMBER, 2)
-_STRUCTURE = Form(
-    {"lattice": Form({"matrix": _list_of(_list_of(NUMBER, 3), 3)}), "sites": _list_of(ANY_OBJECT)}
-)
+_STRUCTURE = ANY_OBJECT  # the rest is checked by its reader, `stores.structures.document`
 _VERDICT = Form({"status": TEXT}, {"reason": TEXT})
 _POTENTIAL = Form(_of(_list_of(NUMBER), "z potential"))
 _PROVENANCE = Form({"source": TEXT}, {"identifiers": _list_of(TEXT), "lattice_is_guess": FLAG})
