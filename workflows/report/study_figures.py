@@ -25,9 +25,9 @@ _DARK = 0.6  # share of the full colour from which white text is readable
 def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
     """Draw the change of the test error against scratch: a row for each data set, a column for each source.
 
-    One panel for each number of labels, or one for all where each data set has one number. Blue is better
-    than scratch, red worse; changes whose 95 % interval leaves zero out are bold with a star. Where the
-    errors of the data sets are of several kinds, each row names its own.
+    One panel for each number of labels; the largest share one where each data set has one of them. Blue is
+    better than scratch, red worse; changes whose 95 % interval leaves zero out are bold with a star. Where
+    the errors of the data sets are of several kinds, each row names its own.
 
     Parameters
     ----------
@@ -80,16 +80,26 @@ def error_name(values: Sequence[Mapping[str, Any]]) -> str:
     return str(found.pop()) if len(found) == 1 else "error"
 
 
+def percent(change: float) -> str:
+    """Write a change as a whole number of per cent; above 999 that it is more: errors near zero rise so."""
+    if change >= 10:
+        return ">999"
+    text = f"{100 * change:+.0f}"
+    return "0" if text in ("+0", "-0") else text.replace("-", "\N{MINUS SIGN}")
+
+
 def _panels(cells: Sequence[Cell]) -> dict[str, set[int]]:
     """Name the panels of a matrix, and the numbers of labels that each shows, in ascending order."""
     by_set: dict[str, set[int]] = {}
     for cell in cells:
         by_set.setdefault(cell["data_set"], set()).add(cell["labels"])
     sizes = sorted(set().union(*by_set.values()), key=lambda size: size or math.inf)
-    named = {f"{size} labels" if size else "all labels": {size} for size in sizes}
-    if len(sizes) > 1 and all(len(own) == 1 for own in by_set.values()):  # smaller sets give what they have
-        return {" or ".join(named).replace(" labels or ", " or "): set(sizes)}
-    return named
+    largest = {sizes.pop()}  # smaller sets give what they have: numbers join that no data set has beside
+    while sizes and not any(sizes[-1] in own and own & largest for own in by_set.values()):
+        largest.add(sizes.pop())
+    words = sorted(largest, key=lambda size: size or math.inf)
+    title = " or ".join(f"{size or 'all'}" for size in words)
+    return {**{f"{size} labels": {size} for size in sizes}, f"{title} labels": largest}
 
 
 def _panel(
@@ -113,8 +123,7 @@ def _panel(
             axes.text(
                 j,
                 i,
-                f"{round(value) or 0:+d}".replace("+0", "0").replace("-", "\N{MINUS SIGN}")
-                + ("*" if star else ""),
+                percent(cell["change"]) + ("*" if star else ""),
                 ha="center",
                 va="center",
                 fontsize=8.5,
