@@ -374,9 +374,7 @@ def _begin(study: Study) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _data.append(read_data(study))
-    except (
-        MgsurfError
-    ) as error:  # the store vanished, say; raised here it would end the process with a traceback
+    except MgsurfError as error:  # raised here it would end the process with a traceback
         _data.append(error)
 
 
