@@ -22,11 +22,16 @@ class Kind:
         Describes what is wrong with a value, ``: not a text`` or ``.status is missing``; None if nothing is.
     sure
         Types whose values are all of this kind, so that `problem` need not be called.
+    entry
+        Of lists, the kind of their entries.
     """
 
-    def __init__(self, problem: Callable[[Any], Problem], sure: Iterable[type] = ()) -> None:
+    def __init__(
+        self, problem: Callable[[Any], Problem], sure: Iterable[type] = (), entry: Kind | None = None
+    ) -> None:
         self.problem = problem
         self.sure = frozenset(sure)
+        self.entry = entry
 
 
 def _kind(name: str, fits: Callable[[Any], bool], *sure: type) -> Kind:
@@ -67,7 +72,7 @@ def _list_of(kind: Kind, length: int = 0) -> Kind:
             return f": not {length} values"
         return None if kind.sure.issuperset(map(type, value)) else _first(kind, (("", one) for one in value))
 
-    return Kind(problem)
+    return Kind(problem, entry=kind)
 
 
 def _object_of(kind: Kind) -> Kind:
@@ -130,9 +135,15 @@ class Form(Kind):
         return None
 
     def of_kind(self, field: str, values: list[Any]) -> list[Any]:
-        """Return those of the values of a field that are of its kind; all if the field is not known."""
-        kind = self.kinds.get(field)
-        return values if kind is None else [value for value in values if kind.problem(value) is None]
+        """Return those of the different values of a field, of lists of their entries, that are of its kind.
+
+        All if the field is not known.
+        """
+        kind, nullable = self.kinds.get(field), field in self.optional
+        if kind is None:
+            return values
+        kind = kind.entry or kind
+        return [one for one in values if (one is None and nullable) or kind.problem(one) is None]
 
 
 def _of(kind: Kind, names: str) -> dict[str, Kind]:
