@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Writer = Callable[..., None]
 
 
-
 def write_csv(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> None:
     """Write one line for each facet; energies in eV/A^2 and eV, lengths in A."""
     with path.open("w", newline="", encoding="utf-8") as file:
