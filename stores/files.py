@@ -217,10 +217,11 @@ def check_locks(folder: Path, advice: str) -> None:
 def in_use(path: Path) -> bool:
     """Return whether another process holds the lock of a file; of one that cannot be opened nobody does."""
     try:
-        with path.open("r+", encoding="utf-8") as file:
-            return not FileLock._try(file, wait=False)
-    except OSError:  # not there, or not to be written: whoever takes the lock gets the error
-        return False
+        with path.open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two that look do not see each other
+    except OSError as error:  # others: not there, not to be read, no locks
+        return error.errno in _HELD
+    return False
 
 
 def process_start(pid: int) -> str:

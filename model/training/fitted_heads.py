@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
 from model.network.heads import head_key
 from model.training.checkpoint import predict_packed
@@ -21,7 +22,6 @@ from model.training.transfer import source_head
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import nn
 
     from model.training.inputs import Network, Packed
     from model.training.transfer import Start
@@ -50,7 +50,8 @@ def fit_heads(network: Network, start: Start, graphs: Packed, targets: torch.Ten
     graphs, targets
         Training set and its labels [n, T], standardised or places of classes, NaN where there is no label.
     """
-    classes, output = network.config.class_names(), predict_packed(network, graphs)  # [n, W]
+    classes, output = network.config.class_names(), predict_packed(network, graphs).cpu()  # [n, W]
+    targets = targets.cpu()  # the network may be on a GPU; fits are made here
     theirs = start.model.class_names
     for t, (name, place) in enumerate(network.config.columns().items()):
         names = classes.get(name, ())
@@ -66,7 +67,7 @@ def fit_heads(network: Network, start: Start, graphs: Packed, targets: torch.Ten
             continue
         base = layer if alike else start.model.network.heads[head_key(str(source))][-1]  # type: ignore[index]
         given = output[:, place] if alike else _through(network, name, base, graphs)
-        x, y = given[known].double().cpu().numpy(), targets[known, t].double().cpu().numpy()
+        x, y = given[known].double().numpy(), targets[known, t].double().numpy()
         slopes, shift = logistic_map(x, y, len(names)) if names else least_squares_map(x, y)
         weight, bias = (value.detach().double().cpu() for value in (base.weight, base.bias))
         layer.weight.copy_(torch.from_numpy(slopes) @ weight)
@@ -85,8 +86,7 @@ def _through(network: Network, target: str, last: nn.Linear, graphs: Packed) -> 
     """Return what another last layer makes of the hidden layers of a target's head: [n, K]."""
     hidden = network.eval().heads[head_key(target)][:-1]  # type: ignore[index]  # a Sequential
     parts = [hidden(network.trunk(batch)).cpu() for batch in graphs.in_order()]  # type: ignore[arg-type]  # of its kind
-    found: torch.Tensor = last(torch.cat(parts))
-    return found
+    return nn.functional.linear(torch.cat(parts), last.weight.cpu(), last.bias.cpu())
 
 
 def least_squares_map(x: Array, y: Array) -> tuple[Array, Array]:

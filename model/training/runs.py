@@ -54,6 +54,7 @@ LOG = logging.getLogger(__name__)
 
 FORMAT = "mgsurf run 1"
 LOCK = "run.lock"  # held by the process that trains in the folder
+_LOCK_WAIT = 0.2  # s; longer than a look at the lock (`in_work`) keeps it
 
 FEWEST_SLABS = 15  # labelled slabs below which no set would be worth its name
 
@@ -245,7 +246,7 @@ def run_training(
     if (finished := _finished(folder, identity, dataset)) is not None:
         return finished
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / LOCK, 0, "choose another folder with --output"):
+    with locked(folder / LOCK, _LOCK_WAIT, "choose another folder with --output"):
         if (finished := _finished(folder, identity, dataset)) is not None:
             return finished  # another process ended it between the look and the lock
         return _run(

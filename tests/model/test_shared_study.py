@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import time
 
@@ -91,6 +92,15 @@ def test_what_others_train_is_left_to_them_without_waiting(data, tmp_path, pause
         assert [leaf.label() in problem and "later" in problem for problem in problems] == [True]
     assert not pauses
     assert unfinished(TASKS, tmp_path) == [leaf]
+
+
+def test_a_look_of_another_process_at_a_training_does_not_keep_this_one_from_it(data, tmp_path, monkeypatch):
+    lock = tmp_path / SOURCE.folder() / training_runs.LOCK
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        monkeypatch.setattr("stores.files.time.sleep", lambda _: other.close())
+        assert train_task(data, tmp_path, SOURCE)["label"]
 
 
 def test_a_training_that_another_process_ends_just_before_the_lock_is_not_repeated(

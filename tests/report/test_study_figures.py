@@ -47,6 +47,15 @@ def test_data_sets_of_one_size_each_share_a_panel():
     assert len(panel.texts) == 9
 
 
+def test_all_labels_of_smaller_data_sets_stand_beside_the_largest_number():
+    cells = [c for c in all_cells() if c["source"] != "outside"]
+    cells = [c | {"labels": 800} if c["labels"] == 0 and c["data_set"] != "phonon" else c for c in cells]
+    figure = matrix_figure(cells, NAMES)
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["100 labels", "800 or all labels"]
+    assert len(panels[1].texts) == 9
+
+
 def test_curves_have_a_panel_for_each_data_set_and_one_legend():
     points = [
         {"n": 100, "metric": "MAE", "error": 0.02, "spread": 0.001},

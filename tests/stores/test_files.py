@@ -159,7 +159,9 @@ def test_a_look_at_a_lock_neither_takes_nor_makes_it(tmp_path: Path) -> None:
         assert in_use(path)
         assert path.read_text() == holder
         assert lock.holder().startswith(f"process {os.getpid()} on ")
-    assert not in_use(path)
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)  # another process looks at the same time
+        assert not in_use(path)
     with locked(path, 0):
         pass
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -94,3 +95,20 @@ def test_a_page_beyond_the_last_names_their_number(client):
 
 def test_nothing_found_names_what_the_store_holds(client):
     assert "8 surfaces" in client.get("/facets.json?formula=MgCu2").json()["remark"]
+
+
+def test_a_damaged_record_has_a_page_that_names_its_field(client_of, filled, tmp_path):
+    path = tmp_path / "s.sqlite"
+    shutil.copy(filled, path)
+    with open_store(f"sqlite:///{path}") as store:
+        sound = next(store.query())
+        lacking = {name: value for name, value in sound.items() if name != "method_fingerprint"}
+        bare = {**sound, "id": "bare", "chemical_potentials": None}
+        store.collection("surfaces").upsert([{**lacking, "id": "lacking"}, bare])
+    client = client_of(path)
+    answer = client.get("/facets/lacking.json")
+    assert answer.status_code == 422
+    assert "method_fingerprint is missing" in answer.json()["error"]
+    assert client.get("/facets/lacking").status_code == 422
+    for page in ("/", "/facets", "/failures", "/compounds/MgAg", "/facets/bare"):
+        assert client.get(page).status_code == 200

@@ -25,9 +25,9 @@ _DARK = 0.6  # share of the full colour from which white text is readable
 def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
     """Draw the change of the test error against scratch: a row for each data set, a column for each source.
 
-    One panel for each number of labels, or one for all where each data set has one number. Blue is better
-    than scratch, red worse; changes whose 95 % interval leaves zero out are bold with a star. Where the
-    errors of the data sets are of several kinds, each row names its own.
+    One panel for each number of labels. Blue is better than scratch, red worse; changes whose 95 % interval
+    leaves zero out are bold with a star. Where the errors of the data sets are of several kinds, each row
+    names its own.
 
     Parameters
     ----------
@@ -81,15 +81,20 @@ def error_name(values: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _panels(cells: Sequence[Cell]) -> dict[str, set[int]]:
-    """Name the panels of a matrix, and the numbers of labels that each shows, in ascending order."""
+    """Name the panels of a matrix, and the numbers of labels that each shows, in ascending order.
+
+    The largest numbers share a panel as long as no data set has two of them: smaller sets give what they
+    have.
+    """
     by_set: dict[str, set[int]] = {}
     for cell in cells:
         by_set.setdefault(cell["data_set"], set()).add(cell["labels"])
     sizes = sorted(set().union(*by_set.values()), key=lambda size: size or math.inf)
-    named = {f"{size} labels" if size else "all labels": {size} for size in sizes}
-    if len(sizes) > 1 and all(len(own) == 1 for own in by_set.values()):  # smaller sets give what they have
-        return {" or ".join(named).replace(" labels or ", " or "): set(sizes)}
-    return named
+    first = len(sizes) - 1
+    while first > 0 and all(len(own.intersection(sizes[first - 1 :])) < 2 for own in by_set.values()):
+        first -= 1
+    groups = [[size] for size in sizes[:first]] + [sizes[first:]]
+    return {" or ".join(str(size or "all") for size in group) + " labels": set(group) for group in groups}
 
 
 def _panel(
