@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 Writer = Callable[..., None]
 
-"""Targets of a CGCNN folder of surfaces."""
-
 
 def write_csv(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> None:
     """Write one line for each facet; energies in eV/A^2 and eV, lengths in A."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -69,17 +70,21 @@ def count_verdicts(
 def stored_methods(store: SurfaceStore, collection: str) -> dict[str, Method]:
     """Return the methods of a collection by fingerprint: of records of any version, but of no imported ones.
 
-    A record whose fingerprint is not that of its method is left out: nothing is known of it.
+    A record whose fingerprint is not that of its method, or whose method cannot be read, is left out.
     """
+    from pydantic import ValidationError
+
     from stores.records import Method
 
     found: dict[str, Method] = {}
     for fingerprint in store.distinct("method_fingerprint", collection=collection):
         one = {"method_fingerprint": fingerprint}
-        for document in store.query(one, ["method"], limit=1, collection=collection):
-            method = Method.model_validate(document["method"])
-            if fingerprint in (method.fingerprint, method.whole_fingerprint):
-                found[fingerprint] = method
+        for document in store.query(one, ["method"], collection=collection):
+            with suppress(ValidationError):  # ends at the first that can be read
+                method = Method.model_validate(document["method"])
+                if fingerprint in (method.fingerprint, method.whole_fingerprint):
+                    found[fingerprint] = method
+                break
     return found
 
 

@@ -22,11 +22,16 @@ class Kind:
         Describes what is wrong with a value, ``: not a text`` or ``.status is missing``; None if nothing is.
     sure
         Types whose values are all of this kind, so that `problem` need not be called.
+    entry
+        Of lists, the kind of their entries.
     """
 
-    def __init__(self, problem: Callable[[Any], Problem], sure: Iterable[type] = ()) -> None:
+    def __init__(
+        self, problem: Callable[[Any], Problem], sure: Iterable[type] = (), entry: Kind | None = None
+    ) -> None:
         self.problem = problem
         self.sure = frozenset(sure)
+        self.entry = entry
 
 
 def _kind(name: str, fits: Callable[[Any], bool], *sure: type) -> Kind:
@@ -67,7 +72,7 @@ def _list_of(kind: Kind, length: int = 0) -> Kind:
             return f": not {length} values"
         return None if kind.sure.issuperset(map(type, value)) else _first(kind, (("", one) for one in value))
 
-    return Kind(problem)
+    return Kind(problem, entry=kind)
 
 
 def _object_of(kind: Kind) -> Kind:
@@ -130,11 +135,15 @@ class Form(Kind):
         return None
 
     def of_kind(self, field: str, values: list[Any]) -> list[Any]:
-        """Return those of the values of a field that are of its kind; all if the field is not known."""
-        kind = self.kinds.get(field)
+        """Return those of the values of a field, or of entries of its lists, that are of its kind.
+
+        All if the field is not known.
+        """
+        kind, nullable = self.kinds.get(field), field in self.optional
         if kind is None:
             return values
-        return [v for v in values if (field in self.optional if v is None else kind.problem(v) is None)]
+        kind = kind.entry or kind
+        return [v for v in values if (nullable if v is None else kind.problem(v) is None)]
 
 
 def _of(kind: Kind, names: str) -> dict[str, Kind]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stores.backends.collection import check_version
 from stores.backends.values import timestamp
-from stores.errors import InputError
+from stores.errors import InputError, first_problem
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -181,8 +181,7 @@ class SurfaceStore:
             try:
                 yield record_class.model_validate(document)
             except ValidationError as error:
-                first = error.errors()[0]
-                collection.leave_out(document, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+                collection.leave_out(document, first_problem(error))
 
     def surfaces(
         self,

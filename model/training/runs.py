@@ -32,7 +32,7 @@ from model.training.processes import check_processes
 from model.training.source import descriptors_key
 from model.training.transfer import Adaptation, Start, new_elements, weights_key
 from model.training.validation_labels import predict_unseen, with_validation_labels
-from stores.errors import InputError
+from stores.errors import InputError, refusing
 from stores.files import in_use, locked
 from stores.records import content_hash
 
@@ -337,7 +337,9 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         raise InputError(f"{path}: format {content.get('format')!r} is not {FORMAT!r}; train again")
     lacking = any("log_loss" not in found["test"] for found in content.get("classes", {}).values())
     if lacking and (folder / "predictions.csv").is_file():
-        add_log_loss(content["classes"], read_rows(folder))
+        rows = read_rows(folder)
+        with refusing(f"{folder / 'predictions.csv'}: does not go with run.json; {REMEDY}"):
+            add_log_loss(content["classes"], rows)
     return content
 
 

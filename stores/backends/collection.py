@@ -254,8 +254,8 @@ class Collection(ABC):
         problem = damaged(self._store, self.name, name, error)
         if not self._skip_damaged:
             raise problem
-        if self._damage.get(name) != str(problem):
-            self._damage[name] = str(problem)
+        is_known, self._damage[name] = name in self._damage, str(problem)
+        if not is_known:
             if len(self._damage) <= _NAMED:
                 _LOG.warning("%s", problem)
             elif len(self._damage) == _NAMED + 1:

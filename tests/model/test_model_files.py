@@ -15,7 +15,7 @@ import torch
 from model.promotion.registration import load_version, weight_files
 from model.training.checked_json import read_json, write_json
 from model.training.ensemble_files import load_ensemble, save_ensemble
-from model.training.runs import read_rows, read_run
+from model.training.runs import FORMAT, read_rows, read_run
 from model.training.tensor_files import read_tensors, write_tensors
 from model.training.train import RunFolder
 from stores.connections import open_store
@@ -141,6 +141,17 @@ def test_run_files_are_checked(run):
     (run / "predictions.csv").write_text("record_id,part,work_function\na,test,3.o\n")
     with pytest.raises(InputError, match=r"predictions\.csv: "):
         read_rows(run)
+
+
+@pytest.mark.parametrize("row", ["a,test,1,0.5", "a,test,7,0.5,0.5"])
+def test_predictions_that_do_not_go_with_a_run_are_refused(row, tmp_path):
+    sets = {part: {"n": 1} for part in ("train", "val", "test")}
+    classes = {"metal": {"classes": ["no", "yes"], **sets}}
+    (tmp_path / "run.json").write_text(json.dumps({"format": FORMAT, "metrics": {}, "classes": classes}))
+    columns = ["record_id", "part", "metal", "metal_p_no", "metal_p_yes"][: row.count(",") + 1]
+    (tmp_path / "predictions.csv").write_text(",".join(columns) + f"\n{row}\n")
+    with pytest.raises(InputError, match=r"predictions\.csv: does not go with run\.json"):
+        read_run(tmp_path)
 
 
 def test_folders_of_older_versions_are_read_without_a_word(whole, run, caplog):

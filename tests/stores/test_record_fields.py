@@ -12,6 +12,7 @@ from stores.backends import collection
 from stores.connections import open_store
 from stores.labelled import LabelRecord, add_labels
 from stores.learning.snapshots import create_snapshot
+from stores.method_names import stored_methods
 from stores.ranks import HIGHEST, rank_of
 from stores.record_fields import BULK, CALCULATION, LABEL, METHOD, OUTPUT, REFERENCE, SURFACE, Form
 from stores.records import (
@@ -22,6 +23,7 @@ from stores.records import (
     ReferenceRecord,
     SurfaceRecord,
 )
+from tests.methods import GPAW_DEMO
 from tests.stores.conftest import make_bulk, make_calculation, make_surface, slab_dict
 
 MODELS: list[tuple[Form, type[BaseModel]]] = [
@@ -98,10 +100,23 @@ def test_damaged_records_are_left_out_by_name(
 
 def test_distinct_values_are_of_the_field_s_kind(store_uri: str) -> None:
     with open_store(store_uri) as store:
-        sound = make_surface(0).model_dump(mode="json")
+        sound = make_surface(0).model_dump(mode="json") | {"formation_energy": None}
         bad = [{**sound, "id": "a", "chemsys": 5}, {**sound, "id": "b", "chemsys": {"a": "Mg"}}]
         store.collection("surfaces").upsert([sound, *bad])
         assert store.distinct("chemsys") == ["Ag-Mg"]
+        assert store.distinct("miller_index") == [0, 1]  # entries one by one
+        assert store.distinct("vbm") == store.distinct("formation_energy") == [None]
+
+
+def test_a_method_is_known_from_any_sound_record(store_uri: str) -> None:
+    with open_store(store_uri) as store:
+        sound = make_surface(0).model_dump(mode="json")
+        extra = {**sound["method"], "extra": {}, "colour": "red"}
+        bad = [{**sound, "id": "a", "method": None}, {**sound, "id": "b", "method": extra}]
+        store.collection("surfaces").upsert(bad)
+        assert stored_methods(store, "surfaces") == {}
+        store.add(make_surface(0))
+        assert stored_methods(store, "surfaces") == {GPAW_DEMO.fingerprint: GPAW_DEMO}
 
 
 def test_a_snapshot_is_made_of_the_sound_records(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -141,4 +156,7 @@ def test_a_few_damaged_records_are_named(tmp_path: Any, caplog: pytest.LogCaptur
         store.collection("surfaces").upsert([sound, *bad])
         assert len(list(store.query())) == 1
         assert len(list(store.query())) == 1
+        store.collection("surfaces").upsert({**bad[0], "formula": 5})
+        for field in ("formula", "area", "formula"):  # named once, whichever field is wrong
+            assert "bad-0" not in {one["id"] for one in store.query({}, ["id", field])}
     assert len(caplog.messages) == collection._NAMED + 1

@@ -247,3 +247,10 @@ def test_failures_of_a_rehearsal_are_shown_apart(client_of, filled, records, tmp
             target = "work_function" if "work_function" in link else "surface_energy"
             total = client.get(link.replace("/facets?", "/facets.json?")).json()["total"]
             assert total == (1 if "mlip-" in link.partition("method=")[2] else rejected[target, "failed"])
+    all_by_dft = re.search(r'<dt>Facets</dt><dd><a href="/facets([^"]*)"', client.get("/").text)[1]
+    total = client.get(f"/facets.json{html.unescape(all_by_dft)}").json()["total"]
+    assert total == client.get("/overview.json").json()["surfaces"]
+    with open_store(f"sqlite:///{path}") as store:  # nothing but the rehearsal fails
+        store.remove({"output.status": {"$ne": "ok"}, "id": {"$ne": "rehearsal"}}, "calculations")
+        store.remove({"id": {"$ne": "rehearsal"}})
+    assert "No calculation failed" not in client.get("/failures").text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,6 +82,23 @@ def whole_entries() -> dict[str, dict[str, Any]]:
             document["created_at"] = record.created_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             found[record.id] = attributes(kind, document) | site_attributes(kind, document)
     return found
+
+
+def test_damaged_records_end_no_page_early(store_path: Path, client_of: Any, tmp_path: Path) -> None:
+    shutil.copy(store_path, tmp_path / "s.sqlite")
+    with open_store(f"sqlite:///{tmp_path}/s.sqlite") as store:
+        found = list(store.query(sort={"id": 1}))
+        for document in found[:3]:
+            store.surfaces_collection.upsert({**document, "bulk_id": 5})
+    client = client_of(tmp_path / "s.sqlite")
+
+    def get(path: str, **parameters: Any) -> dict[str, Any]:
+        return client.get(f"/optimade/v1/{path}", params=parameters).json()
+
+    for limit in (1, 2, 5, 20):
+        served = all_pages(get, page_limit=limit)
+        assert set(whole_entries()) - set(served) == {document["id"] for document in found[:3]}
+        assert len(served) == TOTAL - 3
 
 
 def test_info_says_what_is_there(ask: Get) -> None:

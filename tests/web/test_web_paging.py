@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from stores.backends.sqlite import DocumentTable
@@ -52,6 +54,19 @@ def test_pages_together_are_the_whole_table(client_of, many, order):
     if "surface_energy" in order:
         assert known == sorted(known, reverse="-" in order)
         assert values[len(known) :] == [None] * 50
+
+
+@pytest.mark.parametrize("order", ["", "&sort=surface_energy", "&sort=-surface_energy"])
+def test_damaged_records_shift_no_page(client_of, many, tmp_path, order):
+    shutil.copy(many, tmp_path / "store.sqlite")
+    with open_store(str(tmp_path / "store.sqlite")) as store:
+        bad = store.surfaces_collection.by_id(f"{n:04d}" for n in (1, 2, 350, 440))
+        store.surfaces_collection.upsert([{**one, "termination_label": 5} for one in bad])
+    client = client_of(tmp_path / "store.sqlite")
+    pages = [client.get(f"/facets.json?page={n}{order}").json()["rows"] for n in range(1, 6)]
+    assert sorted(r["id"] for rows in pages for r in rows) == [
+        f"{n:04d}" for n in range(NUMBER) if n not in (1, 2, 350, 440)
+    ]
 
 
 @pytest.mark.parametrize(

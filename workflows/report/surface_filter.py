@@ -302,8 +302,10 @@ def select(
     found = list(store.query(present, properties, sort=direction, skip=skip, limit=limit))
     if not limit or len(found) < limit:
         missing = {"$and": [criteria, {field: None}]}
-        passed = max(skip - store.count(present), 0) if skip else 0
-        found += store.query(missing, properties, skip=passed, limit=limit - len(found) if limit else 0)
+        there = store.count(present) if limit or skip else 0  # damaged ones, which are not found, included
+        left = skip + limit - max(there, skip)
+        if not limit or left > 0:
+            found += store.query(missing, properties, skip=max(skip - there, 0), limit=left if limit else 0)
     return found
 
 

@@ -59,7 +59,8 @@ def facet_data(store: SurfaceStore, record_id: str) -> dict[str, Any]:
     """
     record = next(store.query({"id": record_id}, limit=1), None)
     if record is None:
-        store.surfaces_collection.check_damage(record_id)
+        if store.count({"id": record_id}):
+            store.surfaces_collection.check_damage(record_id)
         raise NotFoundError(
             f"The store {store.uri} holds no facet {record_id[:80]}; it was removed or is of another store, "
             "see /facets for those that are there"

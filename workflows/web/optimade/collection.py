@@ -261,14 +261,23 @@ def _records(
             {**sort, "id": 1} if "id" not in sort else sort,
             collection=kind.collection,
         )
-        streams.append(_stream(query, kind, search.order, most))
+        streams.append(_stream(query, partial(_count, store, kind, part), kind, search.order, most))
     yield from heapq.merge(*streams, key=cmp_to_key(partial(_compare, search.order)))
 
 
 def _stream(
-    query: Callable[..., Iterator[dict[str, Any]]], kind: Kind, order: Order, most: int
+    query: Callable[..., Iterator[dict[str, Any]]],
+    count: Callable[[], int],
+    kind: Kind,
+    order: Order,
+    most: int,
 ) -> Iterator[tuple[Key, tuple[Kind, dict[str, Any]]]]:
-    for document in query(limit=most):
+    found = query(limit=most)
+    if most:
+        read = list(found)
+        # fewer than there are: damaged ones were left out of this number
+        found = query() if len(read) < most < count() else iter(read)
+    for document in found:
         yield _key(kind, document, order), (kind, document)
 
 
@@ -322,15 +331,16 @@ def _entries(
     whole: dict[tuple[str, str], dict[str, Any]] = {}
     for kind in KINDS if search.whole else ():
         ids = [key[-1] for key, its, _ in chosen if its is kind]
-        found = store.collection(kind.collection).by_id(ids)
-        whole |= {(kind.name, document["id"]): document for document in found}
+        stored = store.collection(kind.collection).by_id(ids)
+        whole |= {(kind.name, document["id"]): document for document in stored}
     entries = []
     for key, kind, document in chosen:
         if not search.whole:
             entries.append(attributes(kind, document))
-        elif (kind.name, key[-1]) in whole:  # else it was removed meanwhile
-            document = whole[kind.name, key[-1]]
-            entries.append(attributes(kind, document) | site_attributes(kind, document))
+        else:
+            found = whole.get((kind.name, key[-1]))  # none: its structure is damaged, or it was just removed
+            sites = site_attributes(kind, found) if found else dict.fromkeys(kind.heavy)
+            entries.append(attributes(kind, found or document) | sites)
     return entries
 
 
