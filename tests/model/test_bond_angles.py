@@ -154,6 +154,14 @@ def test_the_network_tells_apart_what_distances_do_not():
     assert abs(float(first - second)) > 1e-4
 
 
+def test_a_batch_without_any_angle_leaves_a_network_whole():
+    learning = network().train()
+    dimers = [NITROGEN.copy().apply_strain(strain) for strain in (0.0, 0.02)]
+    learning(collate([build_bulk_graph(one, SETTINGS) for one in dimers])).sum().backward()
+    found = [*learning.state_dict().values(), *(p.grad for p in learning.parameters() if p.grad is not None)]
+    assert all(values.isfinite().all() for values in found)
+
+
 def test_a_cache_keeps_angles(tmp_path):
     crystals = [PlainBulk.from_structure(one) for one in (LOW, POLONIUM)]
     cache = GraphCache(tmp_path / "graphs.sqlite")
