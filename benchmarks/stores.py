@@ -84,6 +84,13 @@ def planes(facet: tuple[int, int, int]) -> list[list[int]]:
     return [list(plane) for plane in sorted(found, reverse=True)]
 
 
+METHOD = {
+    "engine": "gpaw", "preset": "demo", "functional": "PBE", "cutoff": 300.0, "k_density": 4.0,
+    "smearing": "fermi-dirac", "smearing_width": 0.1, "force_tolerance": 0.05, "setups": {"Mg": "2"},
+    "extra": {},
+}  # fmt: skip
+
+
 def surface(number: int, draw: random.Random, *, atoms: int) -> dict[str, Any]:
     """Make a record such as mgsurf writes: 2 kB without structures, 20 kB with slabs of 40 atoms."""
     partner = draw.choice(PARTNERS)
@@ -103,14 +110,21 @@ def surface(number: int, draw: random.Random, *, atoms: int) -> dict[str, Any]:
         "created_at": timestamp(START + timedelta(minutes=number)),
         "formula": f"Mg{draw.choice(['', '2', '3'])}{partner}",
         "chemsys": "-".join(sorted(["Mg", partner])),
-        "method": {"engine": "gpaw", "preset": "demo", "cutoff": 300.0, "setups": {"Mg": "2"}, "extra": {}},
+        "method": METHOD,
         "method_fingerprint": "gpaw-demo-0123456789abcdef",
         "bulk_id": f"{number // 20:024x}",
         "provenance": {"source": "prototype", "identifiers": ["B2"], "lattice_is_guess": True},
+        "spacegroup_number": 221,
         "miller_index": list(facet),
         "equivalent_planes": planes(facet),
         "termination": number % 4,
         "termination_label": partner,
+        "termination_key": partner,
+        "cut": 0.0,
+        "period": 3.3,
+        "n_layers": 7,
+        "n_atoms": 40,
+        "vacuum": 15.0,
         "campaign": "benchmark",
         "composition": {"Mg": 20, partner: 20},
         "thickness": draw.uniform(10, 14),
@@ -124,7 +138,11 @@ def surface(number: int, draw: random.Random, *, atoms: int) -> dict[str, Any]:
         "vacuum_slopes": [draw.gauss(0, 0.001) for _ in range(2)],
         "chemical_potentials": {"Mg": -1.5, partner: -2.7},
         "potential": {"z": potential, "potential": potential},
-        "reconstruction": {"displacement": draw.random(), "bonds_changed": draw.random()},
+        "reconstruction": {
+            "displacement": draw.random(),
+            "bonds_changed": draw.random(),
+            "layers_swapped": False,
+        },
         "verdicts": {
             "surface_energy": {"status": status, "reason": ""},
             "work_function": {"status": status, "reason": ""},

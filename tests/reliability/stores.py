@@ -27,6 +27,8 @@ from stores.backends.backup import backup, restore
 from stores.backends.sqlite import DocumentTable
 from stores.connections import open_store
 from stores.errors import MgsurfError
+from stores.records import PlanarPotential
+from tests.stores.conftest import make_surface
 from tests.stores.opening import open_collection
 
 COPIES: tuple[Callable[[Path, Path], object], ...] = (
@@ -154,25 +156,19 @@ def kill_many(folder: Path, kills: int, seed: int = 1, longest: float = 600.0) -
 
 def filled_store(uri: str) -> None:
     """Make a small store of records like those of a campaign."""
-    structure = {"lattice": {"a": 3.3}, "sites": [{"abc": [0.1 * n, 0.5, 0.25]} for n in range(6)]}
-    surfaces = open_collection(uri, "surfaces")
-    surfaces.upsert(
-        [
-            {
-                "id": f"surface-{n}",
-                "formula": ["MgAg", "MgPd", "Mg2Ni"][n % 3],
-                "chemsys": ["Ag-Mg", "Mg-Pd", "Mg-Ni"][n % 3],
-                "miller_index": [1, n % 2, 0],
-                "surface_energy": 0.03 + 0.001 * n,
-                "work_function": 3.5 + 0.01 * n,
-                "verdicts": {"surface_energy": {"status": "accepted"}},
-                "slab": structure,
-                "potential": {"z": [0.1 * k for k in range(60)]},
-            }
+    potential = PlanarPotential(z=[0.1 * k for k in range(60)], potential=[0.0] * 60)
+    with open_store(uri) as store:
+        store.add(
+            make_surface(
+                n,
+                formula=["MgAg", "MgPd", "Mg2Ni"][n % 3],
+                chemsys=["Ag-Mg", "Mg-Pd", "Mg-Ni"][n % 3],
+                miller_index=(1, n % 2, 0),
+                work_function=3.5 + 0.01 * n,
+                potential=potential,
+            )
             for n in range(40)
-        ]
-    )
-    surfaces.close()
+        )
     models = open_collection(uri, "models")
     models.upsert([{"version": n, "metrics": {"mae": 0.1 * n}} for n in range(5)])
     models.close()
@@ -224,7 +220,9 @@ def flip_many(folder: Path, flips: int, seed: int = 1) -> dict[str, int]:
             whole, flipped = folder / f"whole-{kind}", folder / f"damaged-{kind}"
             if not whole.exists():
                 filled_store(_uri(whole, kind))
+                listener.lines.clear()
                 expected[kind] = answers(_uri(whole, kind))
+                assert len(expected[kind][0]) == 40 and not listener.lines
             before, uri = expected[kind], _uri(flipped, kind)
             for path in folder.glob("damaged-*"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
