@@ -371,6 +371,8 @@ def _begin(study: Study) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    # elements that a source has not seen: a line for each training, without its name
+    logging.getLogger("model.training.runs").disabled = True
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _data.append(read_data(study))
