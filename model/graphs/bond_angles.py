@@ -124,11 +124,11 @@ def _pairs(centre: Integers, unit: Floats, n: int) -> Iterator[tuple[NDArray[Any
     """Yield pairs of bonds of one centre, each once, in its order, and their cosine; some atoms at a time."""
     count = np.bincount(centre, minlength=n)
     after = np.cumsum(count)[centre] - np.arange(len(centre)) - 1  # bonds of its atom behind each one
-    begun = np.concatenate([[0], np.cumsum(np.bincount(centre, after, n).astype(np.int64))])
+    before = np.concatenate([[0], np.cumsum(np.bincount(centre, after, n).astype(np.int64))])
     ends = np.cumsum(count)
     atom = 0
     while atom < n:
-        stop = max(int(np.searchsorted(begun, begun[atom] + _PAIRS_AT_ONCE, "right")) - 1, atom + 1)
+        stop = max(int(np.searchsorted(before, before[atom] + _PAIRS_AT_ONCE, "right")) - 1, atom + 1)
         bonds = np.arange(ends[atom] - count[atom], ends[stop - 1])
         one = np.repeat(bonds, after[bonds])
         place = np.arange(len(one)) - np.repeat(np.cumsum(after[bonds]) - after[bonds], after[bonds])
