@@ -106,12 +106,12 @@ def angle_statistics(centre: Integers, vector: Floats, distance: Floats, first: 
 def _of_atoms(centre: Integers, unit: Floats, weight: Floats, n: int) -> Floats:
     """Distribution and invariants [n, WIDTH / 2] of n atoms; unit [B, 3], weight [B] of their bonds."""
     sums = np.zeros((n, 1 + len(COSINES) + DEGREES))
-    for one, other in _pairs(centre, n):
-        cosine = np.clip((unit[one] * unit[other]).sum(axis=1), -1, 1)
+    for one, other, cosine in _pairs(centre, unit, n):
         both = weight[one] * weight[other]
         atoms, starts = np.unique(centre[one], return_index=True)
-        near = np.exp(-(((cosine[:, None] - COSINES) / COSINE_WIDTH) ** 2))
-        columns = np.hstack([np.ones((len(cosine), 1)), near, _legendre(cosine)])
+        # the first Legendre polynomial, of degree 0, is one: it counts the pairs
+        legendre = np.polynomial.legendre.legvander(cosine, DEGREES)
+        columns = np.hstack([legendre[:, :1], _gaussians(cosine), legendre[:, 1:]])
         sums[atoms] = np.add.reduceat(columns * both[:, None], starts)
     pairs, near, products = np.split(sums, [1, 1 + len(COSINES)], axis=1)
     total = np.bincount(centre, weight, n)[:, None]
@@ -120,8 +120,8 @@ def _of_atoms(centre: Integers, unit: Floats, weight: Floats, n: int) -> Floats:
     return np.hstack([near / np.where(pairs > 0, pairs, 1), orders])
 
 
-def _pairs(centre: Integers, n: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Yield the pairs of bonds of equal centre, each pair once, sorted by it, some atoms at a time."""
+def _pairs(centre: Integers, unit: Floats, n: int) -> Iterator[tuple[NDArray[Any], NDArray[Any], Floats]]:
+    """Yield pairs of bonds of one centre, each once, in its order, and their cosine; some atoms at a time."""
     count = np.bincount(centre, minlength=n)
     after = np.cumsum(count)[centre] - np.arange(len(centre)) - 1  # bonds of its atom behind each one
     begun = np.concatenate([[0], np.cumsum(np.bincount(centre, after, n).astype(np.int64))])
@@ -133,13 +133,14 @@ def _pairs(centre: Integers, n: int) -> Iterator[tuple[NDArray[Any], NDArray[Any
         one = np.repeat(bonds, after[bonds])
         place = np.arange(len(one)) - np.repeat(np.cumsum(after[bonds]) - after[bonds], after[bonds])
         if len(one):
-            yield one, one + 1 + place
+            other = one + 1 + place
+            yield one, other, np.clip((unit[one] * unit[other]).sum(axis=1), -1, 1)
         atom = stop
 
 
-def _legendre(x: Floats) -> Floats:
-    """Legendre polynomials of degree 1 to `DEGREES`: [P, DEGREES]."""
-    return np.asarray(np.polynomial.legendre.legvander(x, DEGREES)[:, 1:], dtype=np.float64)
+def _gaussians(cosine: Floats) -> Floats:
+    """Gaussians around `COSINES`: [P, 8]."""
+    return np.asarray(np.exp(-(((cosine[:, None] - COSINES) / COSINE_WIDTH) ** 2)))
 
 
 def environments(
@@ -155,9 +156,8 @@ def environments(
     unit, own = vector[bonded] / distance[bonded, None], weight[bonded]
     element = (1 + np.modf(numbers[neighbour[bonded]] * _GOLDEN)[0]) * own
     found: Floats = np.zeros(len(centre))
-    for one, other in _pairs(centre[bonded], len(numbers)):
-        cosine = np.clip((unit[one] * unit[other]).sum(axis=1), -1, 1)
-        seen = np.exp(-(((cosine[:, None] - COSINES) / COSINE_WIDTH) ** 2)) @ _IRREGULAR
+    for one, other, cosine in _pairs(centre[bonded], unit, len(numbers)):
+        seen = _gaussians(cosine) @ _IRREGULAR
         for a, b in ((one, other), (other, one)):
             found += np.bincount(bonded[a], element[b] * seen, len(centre))
     return np.asarray(found / 5)
@@ -189,8 +189,7 @@ def line_graphs(
     left = np.zeros(len(centre), dtype=bool)
     left[edges] = True
     rows, cosines = [np.zeros((0, 3), dtype=np.int64)], [np.zeros(0)]
-    for one, other in _pairs(centre[bonded], int(centre[-1]) + 1):
-        cosine = np.clip((unit[one] * unit[other]).sum(axis=1), -1, 1)
+    for one, other, cosine in _pairs(centre[bonded], unit, int(centre[-1]) + 1):
         steps = np.round(cosine * _COSINE_STEP).astype(np.int64)
         for a, b in ((bonded[one], bonded[other]), (bonded[other], bonded[one])):
             kept = left[a]

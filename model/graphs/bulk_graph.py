@@ -230,14 +230,13 @@ def _joined(found: Sequence[_Neighbours], settings: GraphSettings) -> list[BulkG
     first_edge = np.concatenate([[0], np.cumsum(degrees)])
     neighbours, distances = node_of[union.neighbour[edges]], union.distance[edges].astype(np.float32)
     numbers_of_nodes = numbers[nodes].astype(np.int16)
-    angles: Sequence[Floats | None] = [None] * len(found)
+    angles: Sequence[NDArray[np.float32] | None] = [None] * len(found)
     lines: Sequence[LineGraph | None] = [None] * len(found)
     if settings.angles:
-        angles = list(angle_statistics(centre, vector, union.distance, first))
+        angles = list(angle_statistics(centre, vector, union.distance, first).astype(np.float32))
         lines = line_graphs(centre, vector, union.distance, edges, edge_of, first_edge[starts])
     graphs = []
     for k, signature in enumerate(signatures):
-        own = angles[k]
         a, b = int(starts[k]), int(starts[k + 1])
         e, f = int(first_edge[a]), int(first_edge[b])
         graphs.append(
@@ -255,7 +254,7 @@ def _joined(found: Sequence[_Neighbours], settings: GraphSettings) -> list[BulkG
                 # adding zero turns -0 into 0, which would hash differently
                 identity=content_hash(["bulk", *(np.round(signature.astype(float), 2) + 0.0).tolist()]),
                 signature=signature,
-                angles=None if own is None else own.astype(np.float32),
+                angles=angles[k],
                 line=lines[k],
             )
         )

@@ -13,10 +13,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from model.graphs.bond_angles import COSINE_WIDTH, COSINES
 from model.network.convolution import EdgeIndex, EdgeMoments
 
 if TYPE_CHECKING:
-    from model.graphs.batch import GraphBatch
+    from model.graphs.batch import GraphBatch, LineBatch
 
 
 class BondConvolution(nn.Module):
@@ -29,22 +30,21 @@ class BondConvolution(nn.Module):
 
     Parameters
     ----------
-    channels, edge_features
-        C of an atom, K of an edge.
+    atom, bond, edge_features
+        Channels of an atom (C) and of a bond, K of an edge.
     convolution
-        Gated convolution of C / 2 channels and `angles` edge features.
+        Gated convolution of as many channels as a bond has, and `angles` edge features.
     """
 
-    angles = 8  # Gaussians of the cosine, 0.3 wide
+    angles = len(COSINES)
 
-    def __init__(self, channels: int, edge_features: int, convolution: nn.Module) -> None:
+    def __init__(self, atom: int, bond: int, edge_features: int, convolution: nn.Module) -> None:
         super().__init__()
-        half = channels // 2
-        self.centre = nn.Linear(channels, half, bias=False)
-        self.neighbour = nn.Linear(channels, half, bias=False)
-        self.edge = nn.Linear(edge_features, half)
+        self.centre = nn.Linear(atom, bond, bias=False)
+        self.neighbour = nn.Linear(atom, bond, bias=False)
+        self.edge = nn.Linear(edge_features, bond)
         self.convolution = convolution
-        self.atom = nn.Linear(half, channels)
+        self.atom = nn.Linear(bond, atom)
         self.register_buffer("cosines", torch.linspace(-1, 1, self.angles), persistent=False)
         self.cosines: torch.Tensor
 
@@ -55,8 +55,8 @@ class BondConvolution(nn.Module):
         bond = torch.nonzero(line.bond_weights > 0)[:, 0]
         i, j = batch.centre[bond], batch.neighbour[bond]
         h = functional.softplus(self.centre(v)[i] + self.neighbour(v)[j] + self.edge(u[bond].float()))
-        bonds = _as_graph(batch, bond)
-        spread = torch.exp(-(((line.cosines[:, None] - self.cosines) / 0.3) ** 2)).to(u.dtype)
+        bonds = _as_graph(batch, line, bond)
+        spread = torch.exp(-(((line.cosines[:, None] - self.cosines) / COSINE_WIDTH) ** 2)).to(u.dtype)
         index = EdgeIndex.of(bonds)
         learning = self.convolution.training
         h = self.convolution(h, index, EdgeMoments.of(spread, index) if learning else spread)
@@ -69,10 +69,8 @@ class BondConvolution(nn.Module):
         return result
 
 
-def _as_graph(batch: GraphBatch, bond: torch.Tensor) -> GraphBatch:
+def _as_graph(batch: GraphBatch, line: LineBatch, bond: torch.Tensor) -> GraphBatch:
     """Return the line graph of a batch: its nodes are the bonds, the edges `bond`, its edges their angles."""
-    line = batch.line
-    assert line is not None
     degree = (line.offsets[1:] - line.offsets[:-1])[bond]  # other edges have no angles
     place = torch.zeros_like(batch.centre)
     place[bond] = torch.arange(len(bond), device=bond.device)

@@ -276,7 +276,7 @@ class EdgeMoments:
     # degree_out, degree_in: [N], number of edges of the slab that begin at, end in the atoms of a node
     degree_out: torch.Tensor
     degree_in: torch.Tensor
-    total: torch.Tensor  # number of edges
+    total: torch.Tensor  # number of edges, at least one
 
     @classmethod
     def of(cls, u: torch.Tensor, edge_index: EdgeIndex) -> EdgeMoments:
@@ -284,6 +284,7 @@ class EdgeMoments:
         weight = edge_index.weight
         exact = u.to(edge_index.weight.dtype)
         n_edges, sums = total(weight.sum(), weight @ exact)
+        n_edges = n_edges.clamp(min=1)  # crystals of atoms with one bond each have no angles
         mean = sums / n_edges
         centred = exact - mean
         weighted = centred * weight[:, None]

@@ -34,7 +34,7 @@ class NetworkConfig(HeadsConfig):
     convolutions: int = 3  # number of convolutions
     depth: str = "flag"  # what a node knows of its depth, a key of `DEPTHS`
     surface_threshold: float = 2.0  # depth down to which an atom belongs to the surface (A); of depth "flag"
-    edges: str = "distance"  # what edges know, a key of `EDGES`
+    edges: str = "distance"  # what an edge knows, a key of `EDGES`
     pooling: str = "mean"  # how nodes become a slab, a key of `POOLINGS`
 
 
@@ -132,15 +132,11 @@ class SurfaceNetwork(HeadedNetwork):
         self.depth = DEPTHS[config.depth](config)
         self.embed = nn.Linear(config.element_features + self.depth.width, config.embedding)
         self.edges = EDGES[config.edges](config)
-        self.bonds = (
-            BondConvolution(
-                config.embedding,
-                self.edges.width,
-                GatedConvolution(config.embedding // 2, BondConvolution.angles),
-            )
-            if isinstance(self.edges, DistancesAndAngles)
-            else None
-        )
+        self.bonds = None
+        if isinstance(self.edges, DistancesAndAngles):
+            half = max(config.embedding // 2, 1)
+            angles = GatedConvolution(half, BondConvolution.angles)
+            self.bonds = BondConvolution(config.embedding, half, self.edges.width, angles)
         self.convolutions = nn.ModuleList(
             GatedConvolution(config.embedding, self.edges.width) for _ in range(config.convolutions)
         )
@@ -272,7 +268,7 @@ class DistanceExpansion(nn.Module):
 
 
 class DistancesAndAngles(DistanceExpansion):
-    """The same, before which a `BondConvolution` has told the atoms the angles between their bonds."""
+    """The same distances; angles enter before the first convolution, by a `BondConvolution`."""
 
 
 EDGES: dict[str, type[DistanceExpansion]] = {"distance": DistanceExpansion, "angles": DistancesAndAngles}

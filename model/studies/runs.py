@@ -371,12 +371,12 @@ def _begin(study: Study) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    # elements that a source has not seen: a line for each training, without its name
+    logging.getLogger("model.training.runs").disabled = True
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _data.append(read_data(study))
-    except (
-        MgsurfError
-    ) as error:  # the store vanished, say; raised here it would end the process with a traceback
+    except MgsurfError as error:  # raised here it would end the process with a traceback
         _data.append(error)
 
 

@@ -166,6 +166,7 @@ def test_classes_are_compared_by_their_log_loss(stores, tmp_path, monkeypatch):
         ("two.sqlite", "absent.sqlite", ["data set other", "absent.sqlite"]),
         ("target: work_function", "target: hardness", ["data set work", "hardness"]),
         ("seeds: [0, 1]", "seed: 3", ["study.yaml:9", "did you mean 'seeds'"]),
+        ("target: work_function", "target: work_function, colour: red", ["data.work.colour", "only_target"]),
         ("seeds: [0, 1]", "seeds: [-1]", ["study.yaml:9", "at least 0"]),
         ("[6, 15]", "[0]", ["study.yaml:7"]),
         ("equal", "fixed", ["unknown loss balancing 'fixed'"]),
@@ -179,6 +180,11 @@ def test_mistakes_are_one_line(study, refused_here, old, new, words):
     for word in words:
         assert word in line
     assert not (study.parent / "found").exists()
+
+
+def test_status_without_a_project_names_the_commands_that_know_a_study(study, refused_here):
+    line = refused_here("status", study)
+    assert "study of transfer" in line and "--dry-run" in line and "--project" in line
 
 
 def test_a_missing_file_and_a_folder_are_named(refused_here, tmp_path):

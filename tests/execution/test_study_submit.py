@@ -18,6 +18,7 @@ from stores.files import locked
 from tests.cli.test_cli_learning import add
 from tests.execution.cluster import PROJECT
 from tests.model.small_dataset import PARTNERS
+from workflows.execution.remote.study import study_name
 from workflows.flows.learning.study_file import StudyFile, make_study, read_study
 from workflows.flows.learning.study_job import labelled_datasets_of, train_study
 
@@ -30,7 +31,6 @@ pretraining: {sizes: [all]}
 fine_tuning: {sizes: [6, 12]}
 seeds: [0]
 """
-STUDY_NAME = "transfer-small"
 
 
 @pytest.fixture
@@ -65,10 +65,13 @@ def train(study: Path, folder: Path):
 
 
 def test_as_many_jobs_as_wanted_and_no_second_set(submit, project, study):
+    name = study_name(study)
+    assert name != study_name(project.folder / "other" / study.name)
+    assert name == study_name(project.folder / "other" / ".." / study.name)
     shown = submit("--jobs", 2, "--processes", 4)
     assert "submitted 2 jobs with 4 cores each to project cluster, worker queue: 7 trainings" in shown
-    jobs = project.jobs(STUDY_NAME)
-    assert sorted(job["job"]["name"] for job in jobs) == [f"{STUDY_NAME} 1", f"{STUDY_NAME} 2"]
+    jobs = project.jobs(name)
+    assert sorted(job["job"]["name"] for job in jobs) == [f"{name} 1", f"{name} 2"]
     for job in jobs:
         wanted = job["resources"]
         assert (wanted["nodes"], wanted["ntasks_per_node"], wanted["cpus_per_task"]) == (1, 4, 1)
@@ -80,14 +83,14 @@ def test_as_many_jobs_as_wanted_and_no_second_set(submit, project, study):
         assert read.data["work"].store == f"sqlite:///{project.folder}/labels.sqlite"
         assert read.pretraining.sizes == [0]
         assert (file, folder, processes) == (str(study), str(project.folder / "found"), 4)
-    again = submit("--jobs", 2)
-    assert "2 jobs of transfer-small are in project cluster already; nothing was submitted" in again
-    assert len(project.jobs(STUDY_NAME)) == 2
+    again = submit("--jobs", 2, "-o", project.folder / "other" / ".." / "found")
+    assert f"2 jobs of {name} are in project cluster already; nothing was submitted" in again
+    assert len(project.jobs(name)) == 2
     assert "submitted 1 job with 1 core each beside 2 that have not ended" in submit("--jobs", 3)
     # a study that has changed is another one, in the same folder
     study.write_text(STUDY.replace("seeds: [0]", "seeds: [0, 1]\nresources: {walltime: 2h, worker: queue}"))
     assert json.loads(submit("--json"))["active"] == 0
-    assert project.jobs(STUDY_NAME)[-1]["resources"]["time"] == "2:00:00"
+    assert project.jobs(name)[-1]["resources"]["time"] == "2:00:00"
     assert project.state(study)["counts"]["waiting"] == 4
     cancelled = project.mgsurf("cancel", study, "--project", PROJECT)
     assert "4 jobs cancelled" in cancelled.stdout
@@ -155,11 +158,11 @@ def test_a_killed_job_leaves_its_trainings_to_the_others_and_runs_again(project,
     """Two jobs of the runner, on the worker without a queue; the first to train is killed."""
     project.make_project("--light-worker", "--force")
     study.write_text(STUDY.replace("training.epochs: 2", "training.epochs: 60"))
-    folder = project.folder / "found"
+    folder, name = project.folder / "found", study_name(study)
     submit("--jobs", 2, "--worker", "front")
     project.start_runner()
     try:
-        jobs = lambda: {job["job"]["name"]: job["state"] for job in project.jobs(STUDY_NAME)}  # noqa: E731
+        jobs = lambda: {job["job"]["name"]: job["state"] for job in project.jobs(name)}  # noqa: E731
         project.wait(lambda: list(folder.rglob("history.jsonl")), 600, "a training")
         holder = json.loads(next(folder.rglob(LOCK)).read_text())["pid"]
         os.kill(holder, signal.SIGKILL)
@@ -168,12 +171,12 @@ def test_a_killed_job_leaves_its_trainings_to_the_others_and_runs_again(project,
         assert not unfinished(tasks, folder)
         kept = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
         state = project.state(study)
-        assert [name for name, _ in state["failed"]] == [n for n, s in jobs().items() if s == "FAILED"]
-        log = project.mgsurf("log", f"{STUDY_NAME} 1", "--project", PROJECT, "-n", 0)
+        assert [job for job, _ in state["failed"]] == [n for n, s in jobs().items() if s == "FAILED"]
+        log = project.mgsurf("log", f"{name} 1", "--project", PROJECT, "-n", 0)
         assert str(folder) in log.stdout
         again = project.mgsurf("retry", study, "--failed", "--project", PROJECT)
         assert "1 job will run again" in again.stdout
-        project.wait_for_the_end(STUDY_NAME, 600)
+        project.wait_for_the_end(name, 600)
     finally:
         project.stop_runner()
     assert "every training is finished; nothing was submitted" in submit("--jobs", 2)

@@ -121,8 +121,8 @@ def taught(tmp_path, learned, graphs, monkeypatch):
     return Place(tmp_path)
 
 
-def test_the_campaign_file_knows_all_presets():
-    assert set(campaign_values.PRESETS) - {"quick"} == PRESET_NAMES - {"quick"}
+def test_the_campaign_file_knows_all_presets_that_slabs_are_learned_with():
+    assert set(campaign_values.PRESETS) - {"quick"} == PRESET_NAMES - {"quick", "best-angles"}
 
 
 def test_the_first_model_is_champion_because_it_beats_the_mean(learned):

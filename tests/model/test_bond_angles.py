@@ -111,10 +111,10 @@ def test_bonds_of_a_simple_cube_have_one_straight_and_four_right_angles():
     assert set(line.others.tolist()) == {bond} and line.offsets[-1] == 2
 
 
-def network() -> SurfaceNetwork:
+def network(**changes) -> SurfaceNetwork:
     torch.manual_seed(1)
     settings = PRESETS["best-angles"]
-    config = replace(settings.network, targets=("energy",))
+    config = replace(settings.network, targets=("energy",), **changes)
     return SurfaceNetwork(config, torch.from_numpy(FEATURES[settings.features]().table)).eval()
 
 
@@ -152,6 +152,15 @@ def test_the_network_tells_apart_what_distances_do_not():
     with torch.inference_mode():
         first, second = network()(collate(graphs))
     assert abs(float(first - second)) > 1e-4
+
+
+@pytest.mark.parametrize("embedding", [64, 1])  # of bonds half as wide, but not without any channel
+def test_a_batch_without_any_angle_leaves_a_network_whole(embedding):
+    learning = network(embedding=embedding).train()
+    dimers = [NITROGEN.copy().apply_strain(strain) for strain in (0.0, 0.02)]
+    learning(collate([build_bulk_graph(one, SETTINGS) for one in dimers])).sum().backward()
+    found = [*learning.state_dict().values(), *(p.grad for p in learning.parameters() if p.grad is not None)]
+    assert all(values.isfinite().all() for values in found)
 
 
 def test_a_cache_keeps_angles(tmp_path):

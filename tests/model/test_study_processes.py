@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,10 @@ def test_a_store_that_vanished_is_the_line_of_the_training(monkeypatch: pytest.M
     monkeypatch.setattr(runs, "_data", [])
     monkeypatch.setattr(runs, "read_data", vanished)
     monkeypatch.setattr("signal.signal", lambda *_: None)
+    warnings = logging.getLogger("model.training.runs")
+    monkeypatch.setattr(warnings, "disabled", False)
     runs._begin(None)  # type: ignore[arg-type]
+    assert not warnings.isEnabledFor(logging.WARNING)  # no line of each training beside the progress
     with pytest.raises(InputError, match=r"van\.sqlite"):
         runs._train_there(Path("folder"), None)  # type: ignore[arg-type]
 

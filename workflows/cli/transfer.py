@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +86,9 @@ def transfer(
         if submission.submit:
             from workflows.execution.remote.study import QueuedStudy
 
-            queued = QueuedStudy(read, study_file.absolute(), folder.absolute(), processes)
+            queued = QueuedStudy(
+                read, study_file.absolute(), Path(os.path.normpath(folder.absolute())), processes
+            )
             return submission.run(queued, len(left), study_file, folder, as_json=as_json)
         results, problems = run_study(study, data, folder, processes=processes, tell=progress.step)
     rows = results_of.flat_rows(data, results)
@@ -126,7 +129,7 @@ def matrix_table(
     cells: Sequence[Mapping[str, Any]], targets: Mapping[str, str], units: Mapping[str, str]
 ) -> Table:
     """Return the table of a study: a row for each data set, source and number of labels."""
-    from workflows.report.study_figures import error_name
+    from workflows.report.study_figures import error_name, percent
     from workflows.report.training_figures import significant, unit_of
 
     error = error_name(cells)
@@ -146,7 +149,7 @@ def matrix_table(
         target, metric = targets[cell["data_set"]], cell["metric"]
         unit = unit_of(target, units.get(target))
         about = [*([metric] if metric != error else []), *([unit] if unit else [])]
-        interval = f"{_percent(cell['change_low'])} to {_percent(cell['change_high'])}"
+        interval = f"{percent(cell['change_low'])} to {percent(cell['change_high'])}"
         table.add_row(
             f"{cell['data_set']} ({', '.join(about)})" if about else cell["data_set"],
             f"{cell['n_train']}",
@@ -154,7 +157,7 @@ def matrix_table(
             cell["strategy"],
             significant(cell["test_error"]),
             significant(cell["scratch_error"]),
-            f"{_percent(cell['change'])} %{'*' if cell['significant'] else ''}",
+            f"{percent(cell['change'])} %{'*' if cell['significant'] else ''}",
             interval if cell["pairs"] > 1 else "one seed",
             style="bold" if cell["significant"] else "",
         )
@@ -162,16 +165,13 @@ def matrix_table(
 
 
 def _best_line(cell: Mapping[str, Any]) -> str:
+    from workflows.report.study_figures import percent
+
     sure = "" if cell["significant"] else ", not significant"
     return (
         f"{cell['data_set']}, {cell['n_train']} labels: best by validation from {cell['source']} "
-        f"({cell['strategy']}), test {cell['metric']} {_percent(cell['change'])} % against scratch{sure}"
+        f"({cell['strategy']}), test {cell['metric']} {percent(cell['change'])} % against scratch{sure}"
     )
-
-
-def _percent(value: float) -> str:
-    text = f"{100 * value:+.0f}"
-    return "0" if text in ("+0", "-0") else text.replace("-", "\N{MINUS SIGN}")
 
 
 def _open_set(store: str, method: str | None, snapshot: str | None) -> Datasets:

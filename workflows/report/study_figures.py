@@ -25,9 +25,9 @@ _DARK = 0.6  # share of the full colour from which white text is readable
 def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
     """Draw the change of the test error against scratch: a row for each data set, a column for each source.
 
-    One panel for each number of labels. Blue is better than scratch, red worse; changes whose 95 % interval
-    leaves zero out are bold with a star. Where the errors of the data sets are of several kinds, each row
-    names its own.
+    One panel for each number of labels; the largest share one where each data set has one of them. Blue is
+    better than scratch, red worse; changes whose 95 % interval leaves zero out are bold with a star. Where
+    the errors of the data sets are of several kinds, each row names its own.
 
     Parameters
     ----------
@@ -80,21 +80,26 @@ def error_name(values: Sequence[Mapping[str, Any]]) -> str:
     return str(found.pop()) if len(found) == 1 else "error"
 
 
-def _panels(cells: Sequence[Cell]) -> dict[str, set[int]]:
-    """Name the panels of a matrix, and the numbers of labels that each shows, in ascending order.
+def percent(change: float) -> str:
+    """Write a change as a whole number of per cent; above 999 that it is more: errors near zero rise so."""
+    if change >= 10:
+        return ">999"
+    text = f"{100 * change:+.0f}"
+    return "0" if text in ("+0", "-0") else text.replace("-", "\N{MINUS SIGN}")
 
-    The largest numbers share a panel as long as no data set has two of them: smaller sets give what they
-    have.
-    """
+
+def _panels(cells: Sequence[Cell]) -> dict[str, set[int]]:
+    """Name the panels of a matrix, and the numbers of labels that each shows, in ascending order."""
     by_set: dict[str, set[int]] = {}
     for cell in cells:
         by_set.setdefault(cell["data_set"], set()).add(cell["labels"])
     sizes = sorted(set().union(*by_set.values()), key=lambda size: size or math.inf)
-    first = len(sizes) - 1
-    while first > 0 and all(len(own.intersection(sizes[first - 1 :])) < 2 for own in by_set.values()):
-        first -= 1
-    groups = [[size] for size in sizes[:first]] + [sizes[first:]]
-    return {" or ".join(str(size or "all") for size in group) + " labels": set(group) for group in groups}
+    largest = {sizes.pop()}  # smaller sets give what they have: numbers join that no data set has beside
+    while sizes and not any(sizes[-1] in own and own & largest for own in by_set.values()):
+        largest.add(sizes.pop())
+    words = sorted(largest, key=lambda size: size or math.inf)
+    title = " or ".join(f"{size or 'all'}" for size in words)
+    return {**{f"{size} labels": {size} for size in sizes}, f"{title} labels": largest}
 
 
 def _panel(
@@ -118,8 +123,7 @@ def _panel(
             axes.text(
                 j,
                 i,
-                f"{round(value) or 0:+d}".replace("+0", "0").replace("-", "\N{MINUS SIGN}")
-                + ("*" if star else ""),
+                percent(cell["change"]) + ("*" if star else ""),
                 ha="center",
                 va="center",
                 fontsize=8.5,

@@ -77,7 +77,7 @@ class RemoteProject:
             there = f"; there are {', '.join(known)}" if known else ""
             raise InputError(
                 f"nothing of {what} was submitted to project {self.name}{there}; "
-                "submit it with mgsurf submit CAMPAIGN.yaml"
+                "submit it with mgsurf submit CAMPAIGN.yaml, or mgsurf transfer STUDY.yaml --submit"
             )
         return found
 

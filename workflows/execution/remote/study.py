@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,11 @@ ACTIVE = tuple(state for name in ("waiting", "queued", "running", "finishing") f
 
 
 def study_name(path: Path) -> str:
-    """Return the name under which a project knows the jobs of a study file."""
-    return f"transfer-{path.stem}"
+    """Return the name under which a project knows the jobs of a study file.
+
+    Files of one name in different folders differ in it, so that cancelling one leaves the other alone.
+    """
+    return f"transfer-{path.stem}-{content_hash(os.path.normpath(path.absolute()), 4)}"
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,9 @@ class QueuedStudy:
     file
         As read.
     path
-        Absolute path of the file.
+        Of the file, absolute.
     folder
-        Absolute folder of the trainings, on a file system that the nodes share.
+        Of the trainings, absolute and without ``..``, on a file system that the nodes share.
     processes
         Trainings side by side in each job, a core each.
     """

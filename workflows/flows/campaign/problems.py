@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -72,13 +72,16 @@ def suggestion(word: str, allowed: Iterable[str]) -> str:
 def _fields_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
     """Return the keys allowed in the mapping at a location of the model."""
     current: Any = model
+    named = False  # the step is a name within a mapping, no field
     for step in location:
-        if isinstance(step, int):
+        if named or isinstance(step, int):
+            named = False
             continue
         field = next((f for name, f in current.model_fields.items() if step in (name, f.alias)), None)
         current = next(filter(_is_model, _inner_types(field.annotation)), None) if field else None
-        if current is None:
+        if field is None or current is None:
             return []
+        named = any(get_origin(kind) is dict for kind in _inner_types(field.annotation))
     return [field.alias or name for name, field in current.model_fields.items()]
 
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 PRESETS = (
-    *("best", "best-foundation", "best-angles", "sem-cgcnn", "surface", "gradnorm", "mtl"),
+    *("best", "best-foundation", "sem-cgcnn", "surface", "gradnorm", "mtl"),
     *("stl-surface-energy", "stl-work-function", "mcvn"),
 )
-"""Names of `model.training.presets.PRESETS`, which cannot be imported without torch; a test compares them."""
+"""Names of `model.training.presets.PRESETS` that slabs are learned with; they need torch: a test compares."""
 
 
 @contextmanager
