@@ -182,11 +182,6 @@ def test_mistakes_are_one_line(study, refused_here, old, new, words):
     assert not (study.parent / "found").exists()
 
 
-def test_status_without_a_project_names_the_commands_that_know_a_study(study, refused_here):
-    line = refused_here("status", study)
-    assert "study of transfer" in line and "--dry-run" in line and "--project" in line
-
-
 def test_a_missing_file_and_a_folder_are_named(refused_here, tmp_path):
     assert "no such study file" in refused_here("transfer", tmp_path / "absent.yaml")
     (tmp_path / "empty.yaml").write_text("")

@@ -125,9 +125,11 @@ def test_options_of_a_queue_need_submit_and_a_study_is_not_pulled(project, study
         done = project.mgsurf("transfer", study, *option)
         assert done.returncode == 2
         assert "--submit" in done.stderr
-    done = project.mgsurf("pull", study, "--project", PROJECT)
-    assert done.returncode == 2
-    assert f"mgsurf transfer {study}" in done.stderr
+    for command in (("pull", study, "--project", PROJECT), ("status", study)):
+        done = project.mgsurf(*command)
+        assert done.returncode == 2
+        (line,) = done.stderr.strip().splitlines()
+        assert f"mgsurf transfer {study}" in line and "status --project" in line
 
 
 def test_a_job_ends_with_the_reason_after_all_that_could_be_trained(project, study, capsys, monkeypatch):

@@ -146,7 +146,7 @@ def pull(campaign: CampaignArgument = None, project: ProjectOption = None, store
     from workflows.execution.remote.pull import pull as pull_outputs
     from workflows.execution.remote.status import state_of
 
-    settings = _campaign(campaign)
+    settings = read_campaign(campaign) if campaign else None
     name = settings.name if settings else None
     uri = resolve_store_uri(store, settings.store if settings else None)
     with open_project(project) as remote:
@@ -194,7 +194,7 @@ def retry(
     if not failed:
         raise typer.BadParameter("name the jobs: --failed", param_hint="'--failed'")
     name = _name(campaign)
-    settings = _campaign(campaign) if campaign and not is_study(campaign) else None
+    settings = read_campaign(campaign) if campaign and not is_study(campaign) else None
     with open_project(project) as remote:
         plan = None
         if settings:  # on the worker to which it was submitted last
@@ -287,15 +287,14 @@ def _name(path: Path | None) -> str | None:
     return study_name(path) if is_study(path) else load_campaign(path).name
 
 
-def _campaign(path: Path | None) -> Campaign | None:
-    if path is None:
-        return None
+def read_campaign(path: Path) -> Campaign:
+    """Read a campaign file; InputError if it is that of a study."""
     from workflows.flows.campaign.file import load_campaign
     from workflows.flows.learning.study_file import is_study
 
     if is_study(path):
         raise InputError(
-            f"{path}: is a study of transfer, whose trainings are in its folder, not in the project; "
-            f"mgsurf transfer {path} -o FOLDER makes tables and figures of them"
+            f"{path}: is a study of transfer, whose trainings are in its folder: mgsurf transfer {path} -o "
+            "FOLDER makes tables and figures of them, mgsurf status --project NAME shows its jobs on a queue"
         )
     return load_campaign(path)

@@ -81,15 +81,9 @@ def local_status(campaign: Path | None, store: str | None) -> dict[str, Any]:
 
     name = campaign_store = campaign_work_dir = lock = None
     if campaign is not None:
-        from workflows.flows.campaign.file import load_campaign
-        from workflows.flows.learning.study_file import is_study
+        from workflows.cli.queue import read_campaign
 
-        if is_study(campaign):
-            raise InputError(
-                f"{campaign}: is a study of transfer; mgsurf transfer {campaign} --dry-run counts its "
-                "finished trainings (with its --output), --project NAME shows its jobs on a queue"
-            )
-        settings = load_campaign(campaign)
+        settings = read_campaign(campaign)
         if settings.sources is not None:
             lock = _lock_state(settings)
         name, campaign_store, campaign_work_dir = settings.name, settings.store, settings.work_dir
