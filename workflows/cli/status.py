@@ -86,8 +86,8 @@ def local_status(campaign: Path | None, store: str | None) -> dict[str, Any]:
 
         if is_study(campaign):
             raise InputError(
-                f"{campaign}: is a study of transfer; mgsurf transfer {campaign} --dry-run counts its finished "
-                "trainings (with its --output), --project NAME shows its jobs on a queue"
+                f"{campaign}: is a study of transfer; mgsurf transfer {campaign} --dry-run -o FOLDER counts "
+                "its finished trainings, --project NAME shows its jobs on a queue"
             )
         settings = load_campaign(campaign)
         if settings.sources is not None:
