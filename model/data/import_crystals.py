@@ -155,14 +155,17 @@ def _chosen(path: Path, entries: _Entries, names: Sequence[str] | None) -> dict[
         or {type(v) for labels in entries.labels if not _is_missing(v := labels.get(field))} == {bool}
     ]
     if names is not None:
-        chosen = checked_names(names)
-        if all(name in there for name in chosen):
-            return {name: name for name in chosen}
-        if len(chosen) == len(usable) == 1:
+        written = [[part.strip() for part in name.split("=", 1)] for name in names]
+        chosen = checked_names([name for name, *_ in written])
+        fields = {name: field[-1] for name, field in zip(chosen, written, strict=True)}
+        if all(field in there for field in fields.values()):
+            return fields
+        if len(chosen) == len(usable) == 1 and "=" not in names[0]:
             return {chosen[0]: usable[0]}
-        missing = next(name for name in chosen if name not in there)
+        missing = next(field for field in fields.values() if field not in there)
         raise InputError(
-            f"{path} has no field {missing}; its fields of labels are {_listed(usable or there)}."
+            f"{path} has no field {missing}; its fields of labels are {_listed(usable or there)} "
+            "(--targets NAME=FIELD gives one another name)."
         )
     if usable == [_ANONYMOUS]:
         raise InputError(

@@ -189,7 +189,8 @@ def plan_property_units(
         if units[target] == SCALED:
             span = f", values {min(values):.3g} to {max(values):.3g}" if values else ""
             notes.append(
-                f"{target}: recorded as scaled, without a unit{span}; --unit {target}=UNIT states one"
+                f"{target}: recorded as scaled, without a unit{span}; --unit {target}=UNIT, or unit in the "
+                "file of mgsurf pretrain, states one"
             )
     return units, notes
 

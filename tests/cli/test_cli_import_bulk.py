@@ -201,6 +201,18 @@ def test_words_are_classes(bring):
         bring([e | {"kind": "metal"} for e in content], "--targets", "kind")
 
 
+def test_a_field_of_words_goes_under_another_name(bring):
+    rows = [
+        entry(i, crystal(partner, 3.0 + 0.1 * i), target="metal" if i else "insulator", note="x")
+        for i, partner in enumerate(PARTNERS)
+    ]
+    with pytest.raises(InputError, match=r"no field kind.*NAME=FIELD"):
+        bring(rows, "--targets", "kind")
+    status, shown, _ = bring(rows, "--targets", "kind=target")
+    assert status == 0 and shown["n_read"] == 5
+    assert read("kind").classes == {"kind": ("insulator", "metal")}
+
+
 def test_bad_entries_are_one_line_each(bring):
     bad = as_list()
     bad[1]["atoms"]["coords"] = [[0, 0, 0], [0, 0, 0.01]]

@@ -94,6 +94,15 @@ def test_public_data_become_a_registered_model_with_its_card(folder, built):
     assert "made by a test, CC0" in shown.stdout and "pretrained:tiny" in shown.stdout
 
 
+def test_a_dry_run_counts_the_training_labels(built):
+    with open_store("mgsurf.sqlite") as store:
+        (card,) = ModelRegistry(store).cards()
+    dry = command("pretrain", "pretrained.yaml", "--dry-run", "--quiet")
+    assert dry.returncode == 0
+    for one in card.label_sources:
+        assert f"{one.labels['train']} of {one.name}" in dry.stderr
+
+
 def test_the_same_command_reads_what_is_finished(built):
     again = command("pretrain", "pretrained.yaml", "--json")
     assert again.returncode == 0

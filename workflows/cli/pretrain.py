@@ -73,7 +73,13 @@ def pretrain(
         progress = TrainingProgress(bar)
         data = pretraining.read_labels(asked, methods, lambda method: labelled_slabs([uri], method))
         seconds = pretraining.seconds_of(asked, data)
-        print_note(f"pre-training {asked.name}: about {duration(seconds)} of one core")
+        labels = [len(data.training_labels(name, asked.seed)) for name in asked.data]
+        counts = ", ".join(
+            f"{min(n, asked.labels or n)} of {name}" for n, name in zip(labels, asked.data, strict=True)
+        )
+        print_note(
+            f"pre-training {asked.name}: training labels {counts}; about {duration(seconds)} of one core"
+        )
         if dry_run:
             return 0
         run, result = pretraining.pretrain(asked, data, folder, progress.member(1))

@@ -104,7 +104,7 @@ def load_config(name: str | None) -> Any:
     except (ConfigError, OSError) as error:
         raise InputError(" ".join(str(error).split())) from error
     known = sorted(manager.projects_data)
-    listing = f"known projects: {', '.join(known)}" if known else "there is none yet"
+    listing = f"known projects: {', '.join(known)}" if known else "none found"
     place = f"in {manager.projects_folder}"
     make = "mgsurf init-hpc makes one"
     try:
