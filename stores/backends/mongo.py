@@ -124,8 +124,8 @@ class MongoCollection(Collection):
         projection = Projection(properties)
         fields: dict[str, int] = {"_id": 0}
         if projection.paths is not None and not projection.excludes:
-            asked = (path.split(".")[0] for path in projection.paths)
-            fields |= dict.fromkeys((*asked, *self.key, "schema_version"), 1)
+            chosen = (path.split(".")[0] for path in projection.paths)
+            fields |= dict.fromkeys((*chosen, *self.key, "schema_version"), 1)
         order = [(field, 1 if up else -1) for field, up in sort_order(sort)]
         found = self._collection.find(checked(criteria), fields, sort=order or None, skip=skip, limit=limit)
         with mongo_errors(self._store):

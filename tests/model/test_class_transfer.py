@@ -62,7 +62,7 @@ def outputs(model, dataset):
     return predict_packed(model.network, graphs).double().numpy()
 
 
-def begun(dataset, config, source):
+def fine_tuned(dataset, config, source):
     """Return what a training begins with: one epoch at a rate of zero, all but the last layer held."""
     return train(
         dataset, PARTS, tiny_preset(STILL, config), start=Start(source, "all-but-last", False, CARRY)
@@ -87,7 +87,7 @@ def high(energies):
 
 def test_a_head_of_classes_begins_with_what_the_source_knows_of_them(energies, high):
     dataset, _ = high
-    model = begun(dataset, network("high", NAMES), energies)
+    model = fine_tuned(dataset, network("high", NAMES), energies)
     shares = model.probabilities(torch.from_numpy(outputs(model, dataset)))["high"]
     true = np.array([entry.targets["high"] for entry in dataset])
     assert ((shares[:, 1] > 0.5) == true)[list(PARTS.train)].mean() > 0.8
@@ -100,7 +100,7 @@ def test_a_head_of_a_quantity_begins_with_the_logits_of_classes(high):
     dataset, model = high
     logits = outputs(model, dataset)
     values = 3.0 - 2.0 * (logits[:, 1] - logits[:, 0])
-    found = begun(labelled(values, "gap"), network("gap"), model)
+    found = fine_tuned(labelled(values, "gap"), network("gap"), model)
     predicted = found.predict([entry.graph for entry in dataset])["gap"]
     assert np.corrcoef(predicted, values)[0, 1] > 0.99
     known = list(PARTS.train)
@@ -112,15 +112,15 @@ def test_a_head_of_a_quantity_begins_with_the_logits_of_classes(high):
 def test_classes_of_the_same_names_are_fitted_and_those_of_the_same_target_carried(high):
     dataset, model = high
     opposite = labelled([1 - entry.targets["high"] for entry in dataset], "low_energy", NAMES)
-    found = begun(opposite, network("low_energy", NAMES), model)
+    found = fine_tuned(opposite, network("low_energy", NAMES), model)
     assert class_error(found, opposite) < 0.75 * np.log(2)  # carried as it is it would be wrong everywhere
-    same = begun(dataset, network("high", NAMES), model)
+    same = fine_tuned(dataset, network("high", NAMES), model)
     state = model.network.heads["head_high"].state_dict()
     for name, value in same.network.heads["head_high"].state_dict().items():
         assert torch.equal(value, state[name])
     # of other classes under the same name: three instead of two
     thirds = labelled([i % 3 for i in range(len(dataset))], "high", ("a", "b", "c"))
-    assert class_error(begun(thirds, network("high", ("a", "b", "c")), model), thirds) < np.log(3) + 0.05
+    assert class_error(fine_tuned(thirds, network("high", ("a", "b", "c")), model), thirds) < np.log(3) + 0.05
 
 
 def class_error(model, dataset):
@@ -137,7 +137,7 @@ def test_a_head_without_a_source_begins_no_worse_than_the_frequencies_of_the_cla
     rare = labelled([i % 5 == 0 for i in range(40)], "rare", NAMES)
     share = np.mean([i % 5 == 0 for i in PARTS.train])
     entropy = -(share * np.log(share) + (1 - share) * np.log(1 - share))
-    assert class_error(begun(rare, network("rare", NAMES), source), rare) < 1.02 * entropy
+    assert class_error(fine_tuned(rare, network("rare", NAMES), source), rare) < 1.02 * entropy
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -106,7 +106,7 @@ def test_heads_of_new_targets_are_new_and_shared_ones_are_kept_unless_reset(pret
     config = tiny_config(targets=("cleavage_energy", "work_function"))
     scaler = Scaler(pretrained.scaler.mean, pretrained.scaler.std)
 
-    def begun(**options):
+    def fine_tuned(**options):
         torch.manual_seed(1)
         network = SurfaceNetwork(config, tiny_elements())
         fresh = {name: value.clone() for name, value in network.state_dict().items()}
@@ -114,14 +114,14 @@ def test_heads_of_new_targets_are_new_and_shared_ones_are_kept_unless_reset(pret
         return fresh, network.state_dict()
 
     source = pretrained.network.state_dict()
-    fresh, state = begun()
+    fresh, state = fine_tuned()
     assert torch.equal(
         state["heads.head_cleavage_energy.0.weight"], fresh["heads.head_cleavage_energy.0.weight"]
     )
     assert torch.equal(
         state["heads.head_work_function.0.weight"], source["heads.head_work_function.0.weight"]
     )
-    fresh, state = begun(reset_heads=True)
+    fresh, state = fine_tuned(reset_heads=True)
     for name in fresh:
         assert torch.equal(state[name], fresh[name] if name.startswith("heads.") else source[name])
 

@@ -20,7 +20,7 @@ _FOLDERS = re.compile(
 )
 """Folders of an absolute path, also behind a host or an escaped line break; begins with the slash, which is
 found fast. Blanks: any in a path between quotation marks, elsewhere in a name of up to three words, of which
-those after the first are no words that a sentence goes on with."""
+those after the first are no words with which a sentence continues."""
 
 _SCHEMES = re.compile(rb"(?:(?:sqlite|folder):/+(?=/)|file://)")
 

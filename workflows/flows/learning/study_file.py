@@ -140,7 +140,7 @@ def _shared(name: str, one: DataSetSection) -> str:
 
 
 def is_study(path: Path) -> bool:
-    """Tell the file of a study from that of a campaign; InputError if it is missing or is not YAML."""
+    """Whether a file is that of a study, not of a campaign; InputError if it is missing or is not YAML."""
     document = read_document(path)
     return isinstance(document, dict) and "data" in document and not {"compounds", "sources"} & set(document)
 

@@ -60,16 +60,16 @@ def train_study(study: str, file: str, folder: str, processes: int) -> dict[str,
         raise InputError(f"the Python of the jobs on {host} lacks torch: {install_command('model')}")
     from model.studies.runs import open_trainings, read_data, run_study, unfinished
 
-    asked = make_study(StudyFile.model_validate_json(study), Path(file), labelled_datasets_of)
-    tasks = asked.tasks()
+    plan = make_study(StudyFile.model_validate_json(study), Path(file), labelled_datasets_of)
+    tasks = plan.tasks()
     problems: list[str] = []
     _print(f"study {file} in {folder}, on {host}")
     if takeable := open_trainings(tasks, root):
         _print(f"{len(takeable)} of {pluralize(len(tasks), 'training')} left, {processes} at a time")
-        data = read_data(asked)
+        data = read_data(plan)
         data.check_sizes()
         show = _Progress().step
-        _, problems = run_study(asked, data, root, processes=processes, tell=show, shared=True)
+        _, problems = run_study(plan, data, root, processes=processes, tell=show, shared=True)
     finished = len(tasks) - len(unfinished(tasks, root))
     _print(f"{finished} of {pluralize(len(tasks), 'training')} finished; none is left for this job")
     if problems:
