@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
 import pytest
+from pymatgen.core import Element
 
 from stores.errors import StoreError
 from workflows.report.training_figures import (
@@ -105,6 +107,40 @@ def test_elements_stand_in_the_order_of_the_periodic_table_with_their_counts(run
     figure = element_figure(run["metrics"])
     labels = [label.get_text() for label in figure.axes[-1].get_xticklabels()]
     assert labels == ["Mg\n1", "Zn\n3", "Ag\n2", "La\n4"]
+
+
+def test_many_elements_stand_upright(run):
+    by_element = {Element.from_Z(z).symbol: {"n": 1000 + z, "mae": 0.1} for z in range(1, 85)}
+    metrics = {"work_function": {**run["metrics"]["work_function"], "by_element": by_element}}
+    figure = element_figure(metrics)
+    figure.draw_without_rendering()
+    labels = figure.axes[-1].get_xticklabels()
+    assert labels[11].get_text() == "Mg 1012"
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_the_losses_of_classes_are_named_as_such():
+    axes = history_figure(history(3, ("metal", "gap")), {"metal": {}}).axes[0]
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names[:3] == [
+        "metal, training (cross-entropy)",
+        "gap, training (RMS)",
+        "all, validation (MAE, missed probability)",
+    ]
+    assert "standard deviations" not in axes.get_ylabel()
+    assert axes.get_lines()[0].get_ydata()[0] == history(3, ("metal", "gap"))[0]["loss"]["metal"]
+
+
+def test_only_reports_of_slabs_have_the_order_of_facets(rows, run, tmp_path):
+    write_report(tmp_path, run, rows)
+    assert "order of facets" in (tmp_path / "report.html").read_text()
+    for metrics in run["metrics"].values():
+        metrics["facet_order"] = {"kendall_tau": None, "compounds": 0}
+    write_report(tmp_path, {**run, "noun": "crystal"}, rows)
+    page = (tmp_path / "report.html").read_text()
+    assert "order of facets" not in page
+    assert "Predicted against labels" in page
 
 
 def test_weights_and_angles_are_drawn_for_several_targets_only():

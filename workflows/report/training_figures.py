@@ -23,13 +23,14 @@ from workflows.report.style import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     Row = Mapping[str, Any]
 
+_UPRIGHT = 36  # elements on an axis; the names of more would touch
 _MARKED = 5  # epochs; a line through fewer points hardly shows
 
 PARTS = ("train", "val", "test")
@@ -206,18 +207,23 @@ def element_figure(metrics: Mapping[str, Any], nouns: str = "slabs") -> Figure:
         counts = [
             max(((metrics[t]["by_element"].get(e) or {"n": 0})["n"]) for t in targets) for e in elements
         ]
+        upright = len(elements) > _UPRIGHT
         last.set_xticks(
-            range(len(elements)), [f"{e}\n{n}" for e, n in zip(elements, counts, strict=True)], fontsize=7.5
+            range(len(elements)),
+            [f"{e}{' ' if upright else chr(10)}{n}" for e, n in zip(elements, counts, strict=True)],
+            fontsize=7.5,
+            rotation=90 if upright else 0,
         )
         last.set_xlabel(f"element, and number of test {nouns} that hold it")
     return figure
 
 
-def history_figure(history: Sequence[Row]) -> Figure:
+def history_figure(history: Sequence[Row], classes: Collection[str] = ()) -> Figure:
     """Draw losses, loss weights and the angle between the targets' gradients, epoch by epoch.
 
     One row per epoch, as `model.training.train.Epoch`: ``epoch``, ``loss`` and ``weights`` (by target),
     ``score`` and ``cosine``. The dashed line is the epoch with the best score, whose weights were kept.
+    classes: targets whose labels are classes.
     """
     several = len(history[0]["weights"]) > 1
     angles = [r for r in history if r["cosine"] is not None]
@@ -227,7 +233,7 @@ def history_figure(history: Sequence[Row]) -> Figure:
         all_axes = list(figure.subplots(1, panels, squeeze=False)[0])
         for axes in all_axes:
             axes.xaxis.get_major_locator().set_params(integer=True)
-        _losses(all_axes.pop(0), history)
+        _losses(all_axes.pop(0), history, classes)
         if several:
             _weights(all_axes.pop(0), history)
         if angles:
@@ -235,18 +241,22 @@ def history_figure(history: Sequence[Row]) -> Figure:
     return figure
 
 
-def _losses(axes: Axes, history: Sequence[Row]) -> None:
+def _losses(axes: Axes, history: Sequence[Row], classes: Collection[str]) -> None:
     epochs = [r["epoch"] for r in history]
     marker = _marker(history)
     for colour, target in zip(PALETTE, history[0]["loss"], strict=False):
-        root = [math.sqrt(max(r["loss"][target], 0.0)) for r in history]
-        axes.plot(epochs, root, color=colour, marker=marker, markersize=4,
-                  label=f"{target_name(target)}, training (RMS)")  # fmt: skip
+        loss = [max(r["loss"][target], 0.0) for r in history]
+        shown, what = (loss, "cross-entropy") if target in classes else ([math.sqrt(x) for x in loss], "RMS")
+        axes.plot(epochs, shown, color=colour, marker=marker, markersize=4,
+                  label=f"{target_name(target)}, training ({what})")  # fmt: skip
+    kinds = {target in classes for target in history[0]["loss"]}
+    names = [name for kind, name in ((False, "MAE"), (True, "missed probability")) if kind in kinds]
     score = [r["score"] for r in history]
-    axes.plot(epochs, score, color="#202124", marker=marker, markersize=4, label="all, validation (MAE)")
+    axes.plot(epochs, score, color="#202124", marker=marker, markersize=4,
+              label=f"all, validation ({', '.join(names)})")  # fmt: skip
     best = min(history, key=lambda r: float(r["score"]))["epoch"]
     axes.axvline(best, color=GREY, linewidth=1, linestyle=(0, (4, 2)), label=f"kept: epoch {best}")
-    axes.set(xlabel="epoch", ylabel="error (standard deviations of the labels)")
+    axes.set(xlabel="epoch", ylabel="error" if True in kinds else "error (standard deviations of the labels)")
     log_scale(axes)
     _legend_above(axes)
 

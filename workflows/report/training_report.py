@@ -60,11 +60,11 @@ def write_report(folder: Path, run: Mapping[str, Any], rows: Sequence[Mapping[st
         If a file cannot be written.
     """
     metrics = run["metrics"]
-    figures = {"history": history_figure(run["history"][0])}
+    figures = {"history": history_figure(run["history"][0], run.get("classes", ()))}
     if metrics:
         figures |= {
             "parity": parity_figure(
-                rows, metrics, run["label"], "label" if _is_of_compositions(run) else "DFT"
+                rows, metrics, run["label"], "DFT" if _nouns(run) == "slabs" else "label"
             ),
             "elements": element_figure(metrics, _nouns(run)),
         }
@@ -127,18 +127,14 @@ def _of_quantities(run: Mapping[str, Any], images: Mapping[str, str]) -> list[st
     return [
         "<h2>Errors</h2>",
         _error_table(run["metrics"], _nouns(run)),
-        f"<h2>Predicted against {'labels' if _is_of_compositions(run) else 'computed'}</h2>",
+        f"<h2>Predicted against {'computed' if _nouns(run) == 'slabs' else 'labels'}</h2>",
         _image(images["parity"], f"Parity plots of training, validation and test {_nouns(run)}"),
         "<h2>Beyond the mean error (test set)</h2>",
-        _detail_table(run["metrics"], facets=not _is_of_compositions(run)),
+        _detail_table(run["metrics"]),
         "<h2>Error by element (test set)</h2>",
         f"<p>Grey bars rest on fewer than three {_nouns(run)}.</p>",
         _image(images["elements"], "Mean absolute error by element"),
     ]
-
-
-def _is_of_compositions(run: Mapping[str, Any]) -> bool:
-    return bool(run.get("noun") == "composition")
 
 
 def _nouns(run: Mapping[str, Any]) -> str:
@@ -237,7 +233,7 @@ def _error_table(metrics: Mapping[str, Any], nouns: str) -> str:
     return _table(["", nouns, "MAE", "RMSE", "R²", "MAPE"], rows)
 
 
-def _detail_table(metrics: Mapping[str, Any], *, facets: bool) -> str:
+def _detail_table(metrics: Mapping[str, Any]) -> str:
     def share(value: float | None) -> str:
         return "-" if value is None else f"{100 * value:.1f} %"
 
@@ -257,7 +253,7 @@ def _detail_table(metrics: Mapping[str, Any], *, facets: bool) -> str:
         )
     heads = ["", "order of facets, Kendall's τ", "MAE, mean over systems", "within the 90 % interval",
              "σ with |error|, Spearman's ρ"]  # fmt: skip
-    if not facets:
+    if all(row[1] == "-" for row in rows):  # only slabs have facets
         heads, rows = [heads[0], *heads[2:]], [[row[0], *row[2:]] for row in rows]
     return _table(heads, rows)
 
