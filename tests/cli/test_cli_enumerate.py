@@ -371,7 +371,7 @@ def test_a_real_ctrl_c_in_mid_page_is_one_line_and_keeps_the_pages(write, tmp_pa
         assert process.returncode == 130, errors
         assert out == ""
         assert errors.splitlines() == [
-            "mgsurf: interrupted; finished calculations are kept, the same command resumes there"
+            "mgsurf: interrupted; what is finished is kept, the same command resumes there"
         ]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "mg.yaml"]
         server.requested.clear()

@@ -222,7 +222,7 @@ def test_ctrl_c_says_that_nothing_is_lost(environment, tmp_path):
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert output == ""
-    assert errors == ("mgsurf: interrupted; finished calculations are kept, the same command resumes there\n")
+    assert errors == ("mgsurf: interrupted; what is finished is kept, the same command resumes there\n")
 
 
 def wait_for_library(process, name):

@@ -336,7 +336,7 @@ def test_ctrl_c_leaves_a_training_that_resumes(labelled, params, environment, tm
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stderr.strip().splitlines() == [
-        "mgsurf: interrupted; finished calculations are kept, the same command resumes there"
+        "mgsurf: interrupted; what is finished is kept, the same command resumes there"
     ]
     known = len(state.read_text().splitlines())
     assert 0 < known < 400

@@ -161,7 +161,7 @@ def test_interrupt_is_one_line_and_keeps_everything(campaign, start, mgsurf, tmp
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.strip().splitlines() == [
-        "mgsurf: interrupted; finished calculations are kept, the same command resumes there"
+        "mgsurf: interrupted; what is finished is kept, the same command resumes there"
     ]
     _, kept = stored(tmp_path)
     assert len(kept) >= 4

@@ -64,7 +64,7 @@ EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
-INTERRUPTED = "interrupted; finished calculations are kept, the same command resumes there"
+INTERRUPTED = "interrupted; what is finished is kept, the same command resumes there"
 
 
 def main(arguments: list[str] | None = None) -> None:
