@@ -181,10 +181,11 @@ def test_the_data_key_sees_labels_and_not_the_order():
 
 def test_every_preset_trains_and_is_judged(tmp_path):
     for name in PRESETS:
-        if not isinstance(find_preset(name).network, NetworkConfig):
-            continue  # of compositions
+        preset = find_preset(name)
+        if not isinstance(preset.network, NetworkConfig) or preset.graph.angles:
+            continue  # of compositions, or of bulk crystals
         run = run_training(datasets, quick(name, epochs=1), tmp_path / name)
-        assert run["targets"] == list(find_preset(name).network.targets)
+        assert run["targets"] == list(preset.network.targets)
         assert run["total_loss"] > 0
 
 

@@ -11,6 +11,7 @@ import socket
 import time
 
 from stores.connections import open_store
+from stores.records import CalculationStatus
 from tests.stores.conftest import make_calculation
 from workflows.web.failures import grouped, pattern_of, remedy_of
 
@@ -228,7 +229,9 @@ def test_failures_of_a_rehearsal_are_shown_apart(client_of, filled, records, tmp
     assert before["rehearsal"] == {}
     surface = next(s for s in records.quickstart_surfaces() if s.surface_energy is None)
     calculation = records.calculations()[0]
-    output = calculation.output.model_copy(update={"status": "failed", "reason": "atoms fell apart"})
+    output = calculation.output.model_copy(
+        update={"status": CalculationStatus.FAILED, "reason": "atoms fell apart"}
+    )
     mlip = surface.method.model_copy(update={"engine": "mlip"})
     changes = {"id": "rehearsal", "method": mlip, "method_fingerprint": mlip.fingerprint}
     with open_store(f"sqlite:///{path}") as store:
