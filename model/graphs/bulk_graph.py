@@ -190,7 +190,7 @@ class _Union:
     centre: Integers  # [e]
     neighbour: Integers  # [e]
     distance: Floats  # [e] (A)
-    environment: Floats | None = None  # [e], further numbers by which edges are told apart, if any
+    environment: Floats | None = None  # [e], further numbers by which edges differ, if any
 
 
 def _joined(found: Sequence[_Neighbours], settings: GraphSettings) -> list[BulkGraph]:

@@ -312,8 +312,8 @@ def _in_processes(runner: _Runner, study: Study, processes: int) -> None:
     trained: list[set[tuple[Any, ...]]] = [set() for _ in pools]  # training sets that each process has had
     try:
         while True:
-            begun = {task for _, task in running.values()}
-            ready = [task for task in list(runner.waiting) if task not in begun and runner.can_start(task)]
+            started = {task for _, task in running.values()}
+            ready = [task for task in list(runner.waiting) if task not in started and runner.can_start(task)]
             # no more than can begin: what gets ready meanwhile is earlier in the study than the rest
             for place in sorted(set(range(processes)) - {place for place, _ in running.values()}):
                 while (task := _next_task(ready, trained, place)) is not None:

@@ -65,7 +65,7 @@ def fit_heads(network: Network, start: Start, graphs: Packed, targets: torch.Ten
         if alike and not names:
             _scale_and_shift(layer, output[known, place.start].double(), targets[known, t].double())
             continue
-        base = layer if alike else start.model.network.heads[head_key(str(source))][-1]  # type: ignore[index]
+        base = layer if alike else start.model.network.heads[head_key(str(source))][-1]  # type: ignore[index]  # a Sequential
         given = output[:, place] if alike else _through(network, name, base, graphs)
         x, y = given[known].double().numpy(), targets[known, t].double().numpy()
         slopes, shift = logistic_map(x, y, len(names)) if names else least_squares_map(x, y)

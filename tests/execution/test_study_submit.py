@@ -163,8 +163,11 @@ def test_a_killed_job_leaves_its_trainings_to_the_others_and_runs_again(project,
     folder, name = project.folder / "found", study_name(study)
     submit("--jobs", 2, "--worker", "front")
     project.start_runner()
+
+    def jobs():
+        return {job["job"]["name"]: job["state"] for job in project.jobs(name)}
+
     try:
-        jobs = lambda: {job["job"]["name"]: job["state"] for job in project.jobs(name)}  # noqa: E731
         project.wait(lambda: list(folder.rglob("history.jsonl")), 600, "a training")
         holder = json.loads(next(folder.rglob(LOCK)).read_text())["pid"]
         os.kill(holder, signal.SIGKILL)

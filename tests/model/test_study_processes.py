@@ -28,10 +28,10 @@ def test_a_store_that_vanished_is_the_line_of_the_training(monkeypatch: pytest.M
     monkeypatch.setattr("signal.signal", lambda *_: None)
     warnings = logging.getLogger("model.training.runs")
     monkeypatch.setattr(warnings, "disabled", False)
-    runs._begin(None)  # type: ignore[arg-type]
+    runs._begin(None)  # type: ignore[arg-type]  # no study is read
     assert not warnings.isEnabledFor(logging.WARNING)  # no line of each training beside the progress
     with pytest.raises(InputError, match=r"van\.sqlite"):
-        runs._train_there(Path("folder"), None)  # type: ignore[arg-type]
+        runs._train_there(Path("folder"), None)  # type: ignore[arg-type]  # nor trained
 
 
 @pytest.mark.parametrize(("seed", "fits"), [(LARGEST_SEED, True), (LARGEST_SEED + 1, False), (10**20, False)])

@@ -57,12 +57,12 @@ def pretrain(
     from stores.learning.registry import ModelRegistry
     from workflows.flows.learning import pretraining
 
-    asked = pretraining.load_pretraining(file)
-    folder = run_folder(output, Path("mgsurf_pretrained") / asked.name)
+    settings = pretraining.load_pretraining(file)
+    folder = run_folder(output, Path("mgsurf_pretrained") / settings.name)
     uri = resolve_store_uri(store)
     with ProgressBar(quiet) as bar:
         methods, imported = pretraining.import_data(
-            asked, uri, lambda number, total, name: bar.show("importing", number, total or None, name)
+            settings, uri, lambda number, total, name: bar.show("importing", number, total or None, name)
         )
         for one in imported:
             for line in one.notes:
@@ -71,19 +71,19 @@ def pretrain(
                 left_out = pluralize(len(one.problems), "line")
                 print_note(f"{one.source}: {left_out} left out; the first: {one.problems[0]}")
         progress = TrainingProgress(bar)
-        data = pretraining.read_labels(asked, methods, lambda method: labelled_slabs([uri], method))
-        seconds = pretraining.seconds_of(asked, data)
-        labels = [len(data.training_labels(name, asked.seed)) for name in asked.data]
+        data = pretraining.read_labels(settings, methods, lambda method: labelled_slabs([uri], method))
+        seconds = pretraining.seconds_of(settings, data)
+        labels = [len(data.training_labels(name, settings.seed)) for name in settings.data]
         counts = ", ".join(
-            f"{min(n, asked.labels or n)} of {name}" for n, name in zip(labels, asked.data, strict=True)
+            f"{min(n, settings.labels or n)} of {name}" for n, name in zip(labels, settings.data, strict=True)
         )
         print_note(
-            f"pre-training {asked.name}: training labels {counts}; about {duration(seconds)} of one core"
+            f"pre-training {settings.name}: training labels {counts}; about {duration(seconds)} of one core"
         )
         if dry_run:
             return 0
-        run, result = pretraining.pretrain(asked, data, folder, progress.member(1))
-    facts = pretraining.with_sources(facts_of_run(run), asked, data, methods)
+        run, result = pretraining.pretrain(settings, data, folder, progress.member(1))
+    facts = pretraining.with_sources(facts_of_run(run), settings, data, methods)
     with open_store(uri) as opened:
         card, new = ModelRegistry(opened).add(facts, weight_files(run))
     if as_json:
@@ -95,7 +95,9 @@ def pretrain(
     if result.get("classes"):
         print_table(classes_table(result["classes"], result.get("noun", "slab")))
     known = "" if new else ", which had it already"
-    print_text(f"{card.name} in {uri}{known}: start from it with mgsurf train --from pretrained:{asked.name}")
+    print_text(
+        f"{card.name} in {uri}{known}: start from it with mgsurf train --from pretrained:{settings.name}"
+    )
     return 0
 
 

@@ -134,6 +134,20 @@ def checked_document(document: Any, schema: type[Schema], path: Path) -> Schema:
         raise InputError("\n".join(problems(error, document, schema, str(path)))) from None
 
 
+def checked_file(path: Path, schema: type[Schema], kind: str, example: str) -> Schema:
+    """Read and check a YAML file of a kind; example: keys that such a file has, for messages.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not YAML, or has wrong keys or values: one line for each problem.
+    """
+    document = read_document(path, kind)
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: expected `key: value` lines, such as {example}")
+    return checked_document(document, schema, path)
+
+
 def load_campaign(path: Path | str) -> Campaign:
     """Read and check a campaign file (YAML).
 

@@ -14,7 +14,7 @@ from model.studies.study import Study, StudySet, Task
 from stores.errors import InputError
 from stores.labelled import BULK, source_fingerprint
 from stores.learning.model_card import LabelSource, checked_name
-from workflows.flows.campaign.file import checked_document, read_document
+from workflows.flows.campaign.file import checked_file
 from workflows.flows.learning.study_file import LARGEST_SEED, Section, Size
 
 if TYPE_CHECKING:
@@ -83,10 +83,7 @@ def load_pretraining(path: Path) -> PretrainingFile:
     InputError
         If the file is missing, is not YAML, or has wrong keys or values: one line for each problem.
     """
-    document = read_document(path, "pre-training")
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: expected `key: value` lines, such as `name:` and `data:`")
-    found = checked_document(document, PretrainingFile, path)
+    found = checked_file(path, PretrainingFile, "pre-training", "`name:` and `data:`")
     for name, one in found.data.items():
         if one.file is None and (one.source or one.bulk or one.relaxed or one.unit or one.classes):
             raise InputError(

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from stores.connections import parse_uri, resolve_store_uri
 from stores.errors import InputError
 from stores.secrets import masked, userinfo
-from workflows.flows.campaign.file import checked_document, read_document
+from workflows.flows.campaign.file import checked_file, read_document
 from workflows.flows.campaign.resources import JobResources
 
 if TYPE_CHECKING:
@@ -153,10 +153,7 @@ def read_study(path: Path) -> StudyFile:
     InputError
         If the file is missing, is not YAML, or has wrong keys or values: one line for each problem.
     """
-    document = read_document(path, "study")
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: expected `key: value` lines, such as `data:` with the data sets by name")
-    return checked_document(document, StudyFile, path)
+    return checked_file(path, StudyFile, "study", "`data:` with the data sets by name")
 
 
 def make_study(
